@@ -1,0 +1,67 @@
+// The one place that knows threads: everything above cuts work into blocks, everything below is a
+// backend (pool.cpp, openmp.cpp, serial.cpp; one is compiled in). docs/design/0003-threading.md
+// records why the pool is the default.
+//
+// Blocks are cut by the caller from the shape of the problem alone, and must be independent: which
+// thread runs which block is not fixed, so this is what makes results equal for every thread count.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+namespace softstep::parallel {
+
+// Serial below this estimated cost, and one more thread for each further multiple of it.
+// Measured on 2 cores (docs/design/0003-threading.md, "Threshold"): a region costs its caller 3 us
+// when the worker is still spinning and 6 us when it has parked; 20 us is where two threads gain in
+// both cases.
+inline constexpr double kSerialBelowNs = 20'000.0;
+
+inline constexpr int kMaxThreads = 256;
+
+namespace detail {
+using Blocks = void (*)(void* body, std::int64_t first, std::int64_t last, int worker);
+void run(std::int64_t blocks, double cost_ns, Blocks run_blocks, void* body);
+} // namespace detail
+
+// Calls body(block, worker) once for every block in [0, blocks). worker is in [0, max_workers()).
+// cost_ns is the estimated time of all blocks on one thread. Runs serially when that is below the
+// threshold, inside another region, in a fork of a process that had used threads, and while
+// another thread of the process has a region under way. The first exception of a block is rethrown
+// here; blocks not yet started may then be left out. The floating-point mode is the default one
+// (no flush to zero, round to nearest) inside the body and the caller's again afterwards.
+template <class Body> void for_each_block(std::int64_t blocks, double cost_ns, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  detail::run(
+      blocks, cost_ns,
+      [](void* context, std::int64_t first, std::int64_t last, int worker) {
+        auto& call = *static_cast<Plain*>(context);
+        for (std::int64_t block = first; block < last; ++block)
+          call(block, worker);
+      },
+      const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+}
+
+// How many scratch areas the next for_each_block of this thread needs. That region then uses no
+// more workers than this, even if another thread raises the limit in between.
+int max_workers();
+
+// Reads SOFTSTEP_NUM_THREADS, OMP_NUM_THREADS and the cgroup's CPU quota. Call once, at import.
+// Throws std::invalid_argument when SOFTSTEP_NUM_THREADS is not a whole number >= 1.
+void initialise();
+
+// An explicit number of threads for the whole process, in [1, kMaxThreads]; it wins over the
+// environment and the affinity. 0 = automatic. Throws std::invalid_argument.
+void set_limit(int n);
+int limit();
+
+// The number a large region would use now: the explicit limit, or else the smallest of
+// SOFTSTEP_NUM_THREADS (OMP_NUM_THREADS where it is not set), the CPUs in the calling thread's
+// affinity mask and the cgroup's CPU quota.
+int num_threads();
+const char* num_threads_source(); // "set_num_threads", "SOFTSTEP_NUM_THREADS", "OMP_NUM_THREADS",
+                                  // "affinity", "cgroup", "openmp", "serial"
+const char* backend();            // "pool", "openmp", "serial"
+
+} // namespace softstep::parallel
