@@ -1,41 +1,40 @@
 """Fit the polynomials of the exp and log kernels and write cpp/kernels/coefficients.hpp.
 
-Each fit is a relative minimax (Remez) fit; the coefficients are then rounded to the working type one
-at a time, lowest degree first, with the remaining ones refitted after each rounding (a beam search).
+Each is a relative minimax (Remez) fit. Its coefficients are then rounded to the working type one by
+one, the lowest degree first; after each rounding those that are left are fitted again.
 
     python tools/fit_polynomials.py            write the header
-    python tools/fit_polynomials.py --check    exit 1 if the committed header differs
+    python tools/fit_polynomials.py --check    exit 1 if the header is not what this writes
 """
 
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mpmath as mp
 import numpy as np
 
 HEADER = Path(__file__).resolve().parents[1] / "cpp" / "kernels" / "coefficients.hpp"
-GRID = 800
-BEAM = 12
+GRID = 400
+BEAM = 4
 mp.mp.prec = 200
 
 
 @dataclass(frozen=True)
 class Type:
-    """A working type: how many bits it has, and how many bits n = round(t / ln 2) may take."""
+    """A working type; n_bits and slack belong to n = round(t / ln 2) in exp."""
 
-    suffix: str
-    ctype: str
+    name: str
     bits: int
-    n_bits: int
-    emin: int
-    slack: str  # |t * log2e - n| <= 1/2 + slack: rounding of log2e, of the product, of the sum
+    min_exponent: int
+    n_bits: int  # n takes at most so many bits
+    slack: float  # t log2(e) is off by less, as it is computed: |t / ln 2 - n| <= 1/2 + slack
 
     def round(self, value: mp.mpf, bits: int = 0) -> mp.mpf:
         with mp.workprec(bits or self.bits):
-            return +mp.mpf(value)
+            return +value
 
     def neighbours(self, value: mp.mpf) -> list[mp.mpf]:
         nearest = self.round(value)
@@ -43,203 +42,199 @@ class Type:
         return [nearest, nearest + (ulp if value > nearest else -ulp)]
 
 
-F32 = Type("F32", "float", 24, 8, -126, "0x1p-16")
-F64 = Type("F64", "double", 53, 11, -1022, "0x1p-42")
+FLOAT = Type("float", bits=24, min_exponent=-126, n_bits=8, slack=2.0**-16)
+DOUBLE = Type("double", bits=53, min_exponent=-1022, n_bits=11, slack=2.0**-42)
 
 
-@dataclass
-class Fit:
-    """The coefficients of x^j for function(x) on [low, high], error measured times weight(x)."""
+@dataclass(frozen=True)
+class Problem:
+    """Find the polynomial nearest to function on [low, high]; an error counts times weight(x)."""
 
     name: str
-    kind: Type
-    degree: int
+    formula: str
     low: mp.mpf
     high: mp.mpf
     function: Callable[[mp.mpf], mp.mpf]
     weight: Callable[[mp.mpf], mp.mpf]
-    fixed: dict[int, int]
-    formula: str
-    coefficients: dict[int, mp.mpf] = field(default_factory=dict)
-    error: float = 0.0
+    leading: tuple[int, ...] = ()  # coefficients below those of the fit, in the array
 
 
-def minimax(x: np.ndarray, weight: np.ndarray, error: np.ndarray, powers: list[int]) -> np.ndarray:
-    """Remez exchange on a grid: the d that minimise max |error - weight * sum d_j x^powers_j|."""
-    # x^powers[0] may change sign at 0; the alternation is that of the error times this sign.
-    fold = np.where(x < 0, -1.0, 1.0) ** powers[0]
-    scale = np.max(np.abs(x)) ** np.array(powers)
-    columns = (fold * weight)[:, None] * x[:, None] ** np.array(powers) / scale
-    target = fold * error
-    count = len(powers)
-    positions = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count + 1) + 0.5) / (count + 1))
-    reference = np.searchsorted(x, x[0] + (x[-1] - x[0]) * positions)
-    signs = (-1.0) ** np.arange(count + 1)
-    best, smallest = np.zeros(count), np.inf
+def exp_problem(kind: Type) -> Problem:
+    half = mp.log(2) * (mp.mpf(0.5) + kind.slack)
+    formula = "e^r = 1 + r + r^2 q(r)"
+
+    def function(r: mp.mpf) -> mp.mpf:
+        return (mp.exp(r) - 1 - r) / r**2 if r else mp.mpf(0.5)
+
+    return Problem("kExp", formula, -half, half, function, lambda r: r**2 * mp.exp(-r), (1, 1))
+
+
+def log_problem(_: Type) -> Problem:
+    formula = "R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2"
+
+    def function(z: mp.mpf) -> mp.mpf:
+        s = mp.sqrt(z)
+        return (2 * mp.atanh(s) - 2 * s) / s**3 if z else mp.mpf(2) / 3
+
+    def weight(z: mp.mpf) -> mp.mpf:
+        s = mp.sqrt(z)
+        return s**3 / (2 * mp.atanh(s)) if z else mp.mpf(0)
+
+    return Problem("kLog", formula, mp.mpf(0), mp.mpf(1) / 9, function, weight)
+
+
+def minimax(x: np.ndarray, weight: np.ndarray, error: np.ndarray, powers: range) -> list[mp.mpf]:
+    """Remez exchange on a grid: the d that minimise max |error - weight * sum d_j x^powers[j]|.
+
+    No BLAS and no pow: the header must come out the same on every machine.
+    """
+    columns = [weight * np.prod([x] * j, axis=0) for j in powers]
+    signs = [(-1) ** i for i in range(len(powers) + 1)]
+    # x^powers[0] may change sign at 0: what alternates is the error times that sign.
+    fold = np.where(x < 0, -1.0, 1.0) if powers[0] % 2 else np.ones(len(x))
+    # The grid is one of Chebyshev points: equal steps in it make a good first reference.
+    reference = [(2 * i + 1) * len(x) // (2 * len(signs)) for i in range(len(signs))]
+    best, least = [mp.mpf(0)] * len(powers), np.inf
     for _ in range(60):
-        system = np.column_stack([columns[reference], signs])
-        solution = np.linalg.solve(system, target[reference])
-        residual = target - columns @ solution[:-1]
+        levels = [sign * fold[i] for i, sign in zip(reference, signs, strict=True)]
+        system = np.column_stack([*(column[reference] for column in columns), levels])
+        *step, level = mp.lu_solve(mp.matrix(system.tolist()), mp.matrix(error[reference].tolist()))
+        residual = error.copy()
+        for column, d in zip(columns, step, strict=True):
+            residual -= column * float(d)
         worst = np.max(np.abs(residual))
-        if worst < smallest:
-            smallest, best = worst, solution[:-1] / scale
-        if worst <= abs(solution[-1]) * (1 + 1e-9):
-            break
-        # The reference itself has residual +-level, so count + 1 alternating peaks are left.
-        large = np.flatnonzero(np.abs(residual) >= abs(solution[-1]) * (1 - 1e-6))
-        turns = np.flatnonzero(np.diff(np.sign(residual[large]))) + 1
+        if worst < least:
+            best, least = step, worst
+        # The reference has residual +-level: that many alternating peaks are left, or more.
+        large = np.flatnonzero(np.abs(residual) >= abs(float(level)) * (1 - 1e-6))
+        turns = np.flatnonzero(np.diff(np.sign((fold * residual)[large]))) + 1
         peaks = [run[np.argmax(np.abs(residual[run]))] for run in np.split(large, turns)]
-        if len(peaks) <= count:  # double precision is exhausted: the caller corrects the rest
+        if worst <= abs(level) * (1 + 1e-9) or len(peaks) < len(signs):  # or out of precision
             break
-        while len(peaks) > count + 1:
+        while len(peaks) > len(signs):
             peaks.pop(0 if abs(residual[peaks[0]]) < abs(residual[peaks[-1]]) else -1)
-        reference = np.array(peaks)
+        reference = peaks
     return best
 
 
-def fit(job: Fit) -> Fit:
-    nodes = [-mp.cos(mp.pi * i / (GRID - 1)) for i in range(GRID)]
-    grid = [job.low + (job.high - job.low) * (1 + node) / 2 for node in nodes]
-    values, weights = [job.function(x) for x in grid], [job.weight(x) for x in grid]
+def fit(problem: Problem, kind: Type, degree: int) -> tuple[list[mp.mpf], float]:
+    """Coefficients, rounded to the type, and the largest weighted error."""
+    nodes = [(1 - mp.cos(mp.pi * i / (GRID - 1))) / 2 for i in range(GRID)]
+    grid = [problem.low + (problem.high - problem.low) * node for node in nodes]
+    values, weights = [problem.function(x) for x in grid], [problem.weight(x) for x in grid]
     x, weight = np.array(grid, dtype=float), np.array(weights, dtype=float)
-    free = [j for j in range(job.degree + 1) if j not in job.fixed]
 
-    def residual(c: dict[int, mp.mpf]) -> np.ndarray:
-        top_down = [c[j] for j in range(job.degree, -1, -1)]
-        pairs = zip(grid, values, weights, strict=True)
-        return np.array([float(w * (v - mp.polyval(top_down, g))) for g, v, w in pairs])
+    def error_of(c: list[mp.mpf]) -> np.ndarray:
+        points = zip(grid, values, weights, strict=True)
+        return np.array([float(w * (v - mp.polyval(c[::-1], g))) for g, v, w in points])
 
-    # Double precision is enough for each step, because it only corrects an exactly known residual.
-    best = {j: mp.mpf(job.fixed.get(j, 0)) for j in range(job.degree + 1)}
+    def refit(c: list[mp.mpf], first: int) -> list[mp.mpf]:
+        if first > degree:
+            return c
+        steps = minimax(x, weight, error_of(c), range(first, degree + 1))
+        return c[:first] + [old + step for old, step in zip(c[first:], steps, strict=True)]
+
+    # Double precision is enough for a step, because each step corrects an exactly known error.
+    best = [mp.mpf(0)] * (degree + 1)
     for _ in range(4):
-        for j, step in zip(free, minimax(x, weight, residual(best), free), strict=True):
-            best[j] += mp.mpf(float(step))
-
-    states = [(0.0, best, residual(best))]
-    for done, j in enumerate(free):
-        rest = free[done + 1 :]
-        tried: dict[tuple[mp.mpf, ...], tuple[float, dict[int, mp.mpf], np.ndarray]] = {}
-        for _, c, error in states:
-            for rounded in job.kind.neighbours(c[j]):
-                new, left = {**c, j: rounded}, error + weight * x**j * float(c[j] - rounded)
-                steps = minimax(x, weight, left, rest) if rest else []
-                for power, step in zip(rest, steps, strict=True):
-                    new[power] += mp.mpf(float(step))
-                    left = left - weight * x**power * step
-                key = tuple(new[power] for power in free[: done + 1])
-                tried[key] = (float(np.max(np.abs(left))), new, left)
-        states = sorted(tried.values(), key=lambda state: state[0])[:BEAM]
-    job.coefficients = states[0][1]
-    job.error = float(np.max(np.abs(residual(job.coefficients))))
-    return job
-
-
-def exp_fit(kind: Type, name: str, degree: int) -> Fit:
-    half = mp.log(2) * (mp.mpf("0.5") + mp.mpf(float.fromhex(kind.slack)))
-    return Fit(name, kind, degree, -half, half, mp.exp, lambda r: mp.exp(-r), {0: 1, 1: 1}, "e^r")
-
-
-def log_fit(kind: Type, name: str, degree: int) -> Fit:
-    def function(z: mp.mpf) -> mp.mpf:
-        if z == 0:
-            return mp.mpf(2) / 3
-        s = mp.sqrt(z)
-        return (2 * mp.atanh(s) - 2 * s) / (s * z)
-
-    def weight(z: mp.mpf) -> mp.mpf:  # the error's share of log((1 + s) / (1 - s)) = 2 atanh(s)
-        s = mp.sqrt(z)
-        return s * z / (2 * mp.atanh(s)) if z else mp.mpf(0)
-
-    what = "(2 atanh(s) - 2 s) / s^3 for z = s^2"
-    return Fit(name, kind, degree, mp.mpf(0), mp.mpf(1) / 9, function, weight, {}, what)
+        best = refit(best, 0)
+    states = [(0.0, best)]
+    for j in range(degree + 1):
+        tried = [
+            refit([*c[:j], rounded, *c[j + 1 :]], j + 1)
+            for _, c in states
+            for rounded in kind.neighbours(c[j])
+        ]
+        states = [(float(np.max(np.abs(error_of(c)))), c) for c in tried]
+        states = sorted(states, key=lambda state: state[0])[:BEAM]
+    error, best = states[0]
+    return best, error
 
 
 def literal(value: mp.mpf, kind: Type) -> str:
     digits, exponent = float(value).hex().split("p")
-    return f"{digits.rstrip('0').rstrip('.')}p{exponent}{'f' if kind is F32 else ''}"
-
-
-def array(job: Fit) -> str:
-    values = [literal(job.coefficients[j], job.kind) for j in range(job.degree + 1)]
-    rows = [", ".join(values[i : i + 4]) for i in range(0, len(values), 4)]
-    body = ",\n      ".join(rows)
-    interval = f"[{mp.nstr(job.low, 8)}, {mp.nstr(job.high, 8)}]"
-    return (
-        f"  // {job.formula} on {interval}: error {job.error:.2e}\n"
-        f"  static constexpr {job.kind.ctype} {job.name}[{len(values)}] = {{\n      {body}}};\n"
-    )
+    return f"{digits.rstrip('0').rstrip('.')}p{exponent}{'f' if kind is FLOAT else ''}"
 
 
 def constants(kind: Type) -> str:
     ln2 = mp.log(2)
     ln2_hi = kind.round(ln2, kind.bits - kind.n_bits)
-    limit = kind.emin * ln2
-    underflow = max(kind.neighbours(limit))
     values = {
         "kLog2E": kind.round(1 / ln2),
         "kLn2Hi": ln2_hi,
         "kLn2Lo": kind.round(ln2 - ln2_hi),
         "kRoundMagic": mp.mpf(3) * 2 ** (kind.bits - 2),
-        "kExpUnderflow": underflow,
+        "kExpUnderflow": max(kind.neighbours(kind.min_exponent * ln2)),
     }
     return "".join(
-        f"  static constexpr {kind.ctype} {name} = {literal(value, kind)};\n"
+        f"  static constexpr {kind.name} {name} = {literal(value, kind)};\n"
         for name, value in values.items()
+    )
+
+
+def array(problem: Problem, kind: Type, degree: int) -> str:
+    coefficients, error = fit(problem, kind, degree)
+    values = [literal(mp.mpf(c), kind) for c in (*problem.leading, *coefficients)]
+    rows = [", ".join(values[i : i + 4]) for i in range(0, len(values), 4)]
+    low, high = mp.nstr(problem.low, 8), mp.nstr(problem.high, 8)
+    return (
+        f"  // {problem.formula}, on [{low}, {high}]: error {error:.2e} = 2^{np.log2(error):.1f}\n"
+        f"  static constexpr {kind.name} {problem.name}[{len(values)}] = {{\n      "
+        + ",\n      ".join(rows)
+        + "};\n"
     )
 
 
 PREAMBLE = """\
 // Generated by tools/fit_polynomials.py: do not edit, run it again.
-// c[j] is the coefficient of x^j. Errors are relative to the result, of the polynomial alone.
 //
-// exp(t), t <= 0: n = fma(t, kLog2E, kRoundMagic) - kRoundMagic; r = t - n kLn2Hi - n kLn2Lo;
-//   e^r by Horner in kExp; times 2^n by adding n to the exponent field. kLn2Hi has so many trailing
-//   zeros that n kLn2Hi is exact. From kExpUnderflow upwards the result is a normal number.
-// log(v): v = 2^k (1 + f), 1/sqrt(2) <= 1 + f < sqrt(2); s = f / (2 + f); z = s s; h = f f / 2;
-//   log(1 + f) = f - (h - s (h + z R(z))) with R by Horner in kLog;
-//   log v = k kLn2Hi - ((h - (s (h + z R(z)) + k kLn2Lo)) - f).
-// log1p(u), 0 <= u <= 1: as log(1 + f) with f = u.
+// exp(t), t <= 0: n = round(t kLog2E), r = t - n kLn2Hi - n kLn2Lo, e^t = 2^n e^r.
+//   kLn2Hi ends in so many zeros that n kLn2Hi is exact also without FMA. From kExpUnderflow up
+//   the result is a normal number.
+// log(v): v = 2^k (1 + f), 1/sqrt(2) <= 1 + f < sqrt(2), s = f / (2 + f), h = f^2 / 2,
+//   log(1 + f) = 2 s + s^3 R(s^2) = f - (h - s (h + s^2 R(s^2))),
+//   log v = k kLn2Hi + (f - (h - (s (h + s^2 R(s^2)) + k kLn2Lo))).
+// log1p(u), 0 <= u <= 1: log(1 + f) with f = u.
+//
+// Element j of an array is the coefficient of x^j. Errors are relative to e^r or log(1 + f), of the
+// rounded polynomial in exact arithmetic. tests/test_coefficients.py bounds the total error.
 #pragma once
 
 namespace softstep::KERNEL_ISA {
 namespace {
 
+// clang-format off
 template <class T> struct Coefficients;
 """
-POSTAMBLE = """
+POSTAMBLE = """// clang-format on
+
 } // namespace
 } // namespace softstep::KERNEL_ISA
 """
 
 
 def header() -> str:
-    jobs = [
-        exp_fit(F32, "kExp", 6),
-        exp_fit(F32, "kExp5", 5),
-        log_fit(F32, "kLog", 3),
-        exp_fit(F64, "kExp", 11),
-        log_fit(F64, "kLog", 9),
-    ]
     text = PREAMBLE
-    for kind in (F32, F64):
-        arrays = "".join(array(fit(job)) for job in jobs if job.kind is kind)
-        text += f"\ntemplate <> struct Coefficients<{kind.ctype}> {{\n"
-        text += constants(kind) + arrays + "};\n"
+    for kind, exp_degree, log_degree in (FLOAT, 4, 3), (DOUBLE, 9, 9):
+        text += (
+            f"\ntemplate <> struct Coefficients<{kind.name}> {{\n{constants(kind)}"
+            f"{array(exp_problem(kind), kind, exp_degree)}"
+            f"{array(log_problem(kind), kind, log_degree)}}};\n"
+        )
     return text + POSTAMBLE
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    check = parser.parse_args().check
+    parser.add_argument("--check", action="store_true", help="compare, do not write")
+    check = parser.parse_args(arguments).check
     text = header()
     if not check:
         HEADER.write_text(text)
-        return 0
-    if HEADER.read_text() == text:
-        return 0
-    print(f"{HEADER}: differs from what {Path(__file__).name} generates", file=sys.stderr)
-    return 1
+    elif HEADER.read_text() != text:
+        print(f"{HEADER}: not what {Path(__file__).name} generates", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
