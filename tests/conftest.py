@@ -1,0 +1,42 @@
+"""Fixtures: `isa` runs a test for every level of this CPU, `rng` is seeded by the test's name."""
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import softstep as ss
+from softstep import _core
+
+
+@pytest.fixture(params=ss.available_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _core.active_isa()
+    _core.use_isa(request.param)
+    assert _core.active_isa() == request.param
+    yield request.param
+    _core.use_isa(before)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(request.node.name.encode()))
+
+
+def assert_default_fp_mode() -> None:
+    denormal, one = np.array(5e-324), np.array(1.0)
+    assert denormal * one != 0, "denormals are flushed: FTZ or DAZ is set"
+    assert one + 2.0**-53 == 1 and one + 1.5 * 2.0**-53 > 1, "the rounding mode is not nearest"
+    with np.errstate(all="ignore"):
+        assert np.isinf(one / 0), "division by zero traps"
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        one / 0
+
+
+@pytest.fixture(autouse=True)
+def check_fp_mode() -> Iterator[None]:
+    """A call must leave the caller's floating-point control word as it was."""
+    assert_default_fp_mode()
+    yield
+    assert_default_fp_mode()
