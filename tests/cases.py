@@ -1,4 +1,4 @@
-"""Sizes around the vector widths, memory layouts, and the rounding that a row of a given size may cost."""
+"""Sizes around the vector widths, memory layouts, and the rounding granted to a row."""
 
 from collections.abc import Callable
 from typing import Any
@@ -62,10 +62,13 @@ def unaligned(x: NDArray[Any]) -> NDArray[Any]:
     return y
 
 
+def surrounded(shape: list[int], dtype: Any) -> NDArray[Any]:
+    """Memory whose every element would show if it were read or overwritten by mistake."""
+    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
+
+
 def every_second(x: NDArray[Any]) -> NDArray[Any]:
-    y = np.full([2 * n for n in x.shape], np.nan, x.dtype)[
-        tuple(slice(None, None, 2) for _ in x.shape)
-    ]
+    y = surrounded([2 * n for n in x.shape], x.dtype)[(slice(None, None, 2),) * x.ndim]
     y[...] = x
     return y
 
@@ -77,7 +80,7 @@ def backwards(x: NDArray[Any]) -> NDArray[Any]:
 
 def padded_rows(x: NDArray[Any]) -> NDArray[Any]:
     """Unit stride along the last axis, and a pitch that is larger than the row."""
-    y = np.full((*x.shape[:-1], x.shape[-1] + 3), np.nan, x.dtype)[..., : x.shape[-1]]
+    y = surrounded([*x.shape[:-1], x.shape[-1] + 3], x.dtype)[..., : x.shape[-1]]
     y[...] = x
     return y
 

@@ -1,4 +1,4 @@
-"""cross_entropy: weights, smoothing, ignored rows, extra terms, reductions, and the error messages."""
+"""cross_entropy: weights, smoothing, ignored rows, extra terms, reductions, error messages."""
 
 import itertools
 from typing import Any
@@ -78,7 +78,7 @@ def test_every_combination(
 def test_ignored_rows_are_never_read(
     isa: str, rng: np.random.Generator, dtype: Any, classes: int, axis: int
 ) -> None:
-    """Their gradient is exactly 0 and the other rows are as if they were not there (pytorch#11551)."""
+    """Their gradient is exactly 0, and the other rows do not notice them (pytorch#11551)."""
     x = logits_for(rng, (19, classes), dtype)
     target = rng.integers(0, classes, 19)
     target[[0, 3, 4, 18]] = -100

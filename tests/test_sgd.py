@@ -32,7 +32,7 @@ def arrays(rng: np.random.Generator, shapes: Any, dtype: Any) -> list[Any]:
 
 
 class Twin:
-    """Our optimizer and the reference, step by step. The bound: the same steps on absolute values."""
+    """Our optimizer beside the reference. The bound: the same steps on absolute values."""
 
     def __init__(self, params: list[Any], lr: Any, **options: Any) -> None:
         self.ours, self.theirs = ss.SGD(params, lr, **options), ref.SGD(params, lr, **options)

@@ -1,4 +1,4 @@
-"""softmax_backward and log_softmax_backward: the formula, and derivatives of the forward functions."""
+"""softmax_backward and log_softmax_backward: the formulas, and numerical derivatives."""
 
 from typing import Any
 
