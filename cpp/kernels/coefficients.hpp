@@ -24,13 +24,13 @@ template <> struct Coefficients<float> {
   static constexpr float kLn2Lo = 0x1.7f7d1cp-20f;
   static constexpr float kRoundMagic = 0x1.8p+23f;
   static constexpr float kExpUnderflow = -0x1.5d589ep+6f;
-  // e^r = 1 + r + r^2 q(r), on [-0.34658417, 0.34658417]: error 3.12e-09 = 2^-28.3
+  // e^r = 1 + r + r^2 q(r), on [-0.34658417, 0.34658417]: error 3.14e-09 = 2^-28.2
   static constexpr float kExp[7] = {
-      0x1p+0f, 0x1p+0f, 0x1.fffffcp-2f, 0x1.555492p-3f,
-      0x1.5558aap-5f, 0x1.12397p-7f, 0x1.6a52aap-10f};
+      0x1p+0f, 0x1p+0f, 0x1.fffffcp-2f, 0x1.555494p-3f,
+      0x1.5558bep-5f, 0x1.123856p-7f, 0x1.6a3d1p-10f};
   // R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2, on [0.0, 0.11111111]: error 4.48e-09 = 2^-27.7
   static constexpr float kLog[4] = {
-      0x1.555502p-1f, 0x1.99d1ccp-2f, 0x1.1ec04p-2f, 0x1.1eca1ap-2f};
+      0x1.555502p-1f, 0x1.99d1ccp-2f, 0x1.1ec04p-2f, 0x1.1eca18p-2f};
 };
 
 template <> struct Coefficients<double> {
@@ -42,13 +42,13 @@ template <> struct Coefficients<double> {
   // e^r = 1 + r + r^2 q(r), on [-0.34657359, 0.34657359]: error 3.68e-18 = 2^-57.9
   static constexpr double kExp[12] = {
       0x1p+0, 0x1p+0, 0x1.000000000000ap-1, 0x1.555555555550dp-3,
-      0x1.55555555507bap-5, 0x1.111111112453cp-7, 0x1.6c16c184319a1p-10, 0x1.a01a01385164ap-13,
-      0x1.a0199a21ceffdp-16, 0x1.71df0cbfb8687p-19, 0x1.28ad4c0901a7cp-22, 0x1.ad9ef2c963cecp-26};
+      0x1.55555555507bap-5, 0x1.111111112453bp-7, 0x1.6c16c18431971p-10, 0x1.a01a0138518c2p-13,
+      0x1.a0199a21dc70cp-16, 0x1.71df0cbff7a03p-19, 0x1.28ad4bf9f5e4ap-22, 0x1.ad9ef189a34e4p-26};
   // R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2, on [0.0, 0.11111111]: error 1.30e-18 = 2^-59.4
   static constexpr double kLog[10] = {
-      0x1.5555555555536p-1, 0x1.99999999a050fp-2, 0x1.249249209bbf7p-2, 0x1.c71c7415aa93fp-3,
-      0x1.745cb4df42144p-3, 0x1.3b1dc9c8fd1fbp-3, 0x1.1068a453c11d8p-3, 0x1.efcae623f33d4p-4,
-      0x1.55ea3f82de108p-4, 0x1.5c44e05a49f23p-3};
+      0x1.5555555555535p-1, 0x1.99999999a074fp-2, 0x1.249249208c6bep-2, 0x1.c71c741c66a9dp-3,
+      0x1.745cb40247c7bp-3, 0x1.3b1ddb3b23a22p-3, 0x1.1067c83b0d665p-3, 0x1.efd816fb00e78p-4,
+      0x1.55b1f89699571p-4, 0x1.5c781178cf8fbp-3};
 };
 // clang-format on
 
