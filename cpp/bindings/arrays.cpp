@@ -1,0 +1,210 @@
+#include "bindings/arrays.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+
+namespace softstep::bindings {
+namespace {
+
+// NumPy's numbers of float32 and float64 are part of its ABI.
+constexpr int kNumpyFloat = 11, kNumpyDouble = 12;
+
+std::string dtype_text(const py::array& array) { return py::str(array.dtype()); }
+
+bool native(const py::dtype& dtype) {
+  const char order = dtype.byteorder();
+  return order == '=' || order == '|';
+}
+
+bool is_float(const py::array& array) {
+  const int number = array.dtype().num();
+  return number == kNumpyFloat || number == kNumpyDouble;
+}
+
+// Kernels address whole elements.
+bool element_addressed(const py::array& array) {
+  const py::ssize_t size = array.itemsize();
+  if (reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::uintptr_t>(size) != 0)
+    return false;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d)
+    if (array.strides(d) % size != 0)
+      return false;
+  return true;
+}
+
+struct Bytes {
+  std::uintptr_t begin, end;
+};
+Bytes bytes_of(const py::array& array) {
+  auto begin = reinterpret_cast<std::uintptr_t>(array.data());
+  std::uintptr_t end = begin;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d) {
+    if (array.shape(d) == 0)
+      return {begin, begin};
+    const py::ssize_t reach = (array.shape(d) - 1) * array.strides(d);
+    (reach < 0 ? begin : end) += static_cast<std::uintptr_t>(reach);
+  }
+  return {begin, end + static_cast<std::uintptr_t>(array.itemsize())};
+}
+
+// Conservative, exact for every array that slicing and transposing can make.
+bool overlaps_itself(const py::array& array) {
+  std::vector<py::ssize_t> order;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d)
+    if (array.shape(d) > 1)
+      order.push_back(d);
+  const auto stride = [&](py::ssize_t d) { return std::abs(array.strides(d)); };
+  std::sort(order.begin(), order.end(),
+            [&](py::ssize_t a, py::ssize_t b) { return stride(a) < stride(b); });
+  py::ssize_t reach = array.itemsize();
+  for (const py::ssize_t d : order) {
+    if (stride(d) < reach)
+      return true;
+    reach += (array.shape(d) - 1) * stride(d);
+  }
+  return false;
+}
+
+std::string type_text(const py::handle& object) {
+  return py::str(py::type::handle_of(object).attr("__name__"));
+}
+
+py::array numpy_array(const py::handle& object, const char* name) {
+  if (py::isinstance<py::array>(object))
+    return py::reinterpret_borrow<py::array>(object);
+  py::array array = py::array::ensure(object);
+  if (!array)
+    throw py::type_error(std::string(name) + ": expected an array, got " + type_text(object));
+  return array;
+}
+
+py::array converted(const py::array& array, const py::dtype& dtype) {
+  return py::array(array.attr("astype")(dtype, py::arg("order") = "C"));
+}
+
+} // namespace
+
+double as_number(const py::handle& object, const char* name) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value == -1 && PyErr_Occurred()) {
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + ": expected a number, got " + type_text(object));
+  }
+  return value;
+}
+
+std::int64_t as_integer(const py::handle& object, const char* name) {
+  const py::ssize_t value = PyNumber_AsSsize_t(object.ptr(), nullptr);
+  if (value == -1 && PyErr_Occurred()) {
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + ": expected an integer, got " + type_text(object));
+  }
+  return value;
+}
+
+std::string number_text(double value) { return py::str(py::float_(value)); }
+
+double as_temperature(const py::handle& object) {
+  const double temperature = as_number(object, "temperature");
+  if (!(temperature > 0) || temperature > 1e30)
+    throw py::value_error("temperature: expected a finite number above 0, got " +
+                          number_text(temperature));
+  return temperature;
+}
+
+py::array as_float_input(const py::handle& object, const char* name) {
+  py::array array = numpy_array(object, name);
+  if (is_float(array)) {
+    if (native(array.dtype()) && element_addressed(array))
+      return array;
+    return converted(array, array.dtype().num() == kNumpyFloat ? py::dtype::of<float>()
+                                                               : py::dtype::of<double>());
+  }
+  const char kind = array.dtype().kind();
+  if (kind != 'i' && kind != 'u' && kind != 'b')
+    throw py::type_error(std::string(name) + ": expected float32 or float64, got " +
+                         dtype_text(array));
+  return converted(array, py::dtype::of<double>());
+}
+
+py::array as_input_like(const py::handle& object, const char* name, const py::array& other) {
+  py::array array = as_float_input(object, name);
+  if (dtype_of(array) == dtype_of(other))
+    return array;
+  return converted(array, other.dtype());
+}
+
+py::array as_output(const py::handle& object, const char* name, const py::array& like) {
+  const std::string prefix = std::string(name) + ": ";
+  if (!py::isinstance<py::array>(object))
+    throw py::type_error(prefix + "expected a NumPy array, got " + type_text(object));
+  py::array array = py::reinterpret_borrow<py::array>(object);
+  if (!is_float(array) || !native(array.dtype()) || dtype_of(array) != dtype_of(like))
+    throw py::type_error(prefix + "expected " + dtype_text(like) + ", got " + dtype_text(array));
+  require_shape(array, name, shape_of(like));
+  if (!array.writeable())
+    throw py::value_error(prefix + "expected a writeable array, got a read-only one");
+  if (!element_addressed(array))
+    throw py::value_error(prefix + "expected an aligned array, got a misaligned one");
+  if (overlaps_itself(array))
+    throw py::value_error(prefix + "expected an array whose elements have memory of their own, got "
+                                   "overlapping ones (a broadcast view?)");
+  return array;
+}
+
+DType dtype_of(const py::array& array) {
+  return array.dtype().num() == kNumpyFloat ? DType::kFloat32 : DType::kFloat64;
+}
+
+std::vector<py::ssize_t> shape_of(const py::array& array) {
+  return {array.shape(), array.shape() + array.ndim()};
+}
+
+std::string shape_text(const std::vector<py::ssize_t>& shape) {
+  std::string text = "(";
+  for (std::size_t d = 0; d < shape.size(); ++d)
+    text += (d ? ", " : "") + std::to_string(shape[d]);
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+void require_shape(const py::array& array, const char* name,
+                   const std::vector<py::ssize_t>& expected) {
+  if (shape_of(array) != expected)
+    throw py::value_error(std::string(name) + ": expected shape " + shape_text(expected) +
+                          ", got " + shape_text(shape_of(array)));
+}
+
+void refuse_overlap(const py::array& output, const char* output_name, const py::array& input,
+                    const char* input_name) {
+  const Bytes a = bytes_of(output), b = bytes_of(input);
+  if (a.begin >= b.end || b.begin >= a.end || a.begin == a.end || b.begin == b.end)
+    return;
+  const bool same = output.data() == input.data() && shape_of(output) == shape_of(input) &&
+                    output.itemsize() == input.itemsize() &&
+                    std::equal(output.strides(), output.strides() + output.ndim(), input.strides());
+  if (!same)
+    throw py::value_error(std::string(output_name) + ": shares memory with " + input_name +
+                          " without being the same array");
+}
+
+py::ssize_t as_axis(const py::handle& object, const py::array& array, const char* name) {
+  const py::ssize_t axis = as_integer(object, "axis");
+  const py::ssize_t ndim = array.ndim();
+  if (axis < -ndim || axis >= ndim)
+    throw py::value_error("axis: expected a dimension of " + std::string(name) + " with shape " +
+                          shape_text(shape_of(array)) + ", got " + std::to_string(axis));
+  return axis < 0 ? axis + ndim : axis;
+}
+
+std::vector<py::ssize_t> without_axis(const std::vector<py::ssize_t>& shape, py::ssize_t axis) {
+  std::vector<py::ssize_t> rest = shape;
+  rest.erase(rest.begin() + axis);
+  return rest;
+}
+
+py::array new_array(const std::vector<py::ssize_t>& shape, const py::array& like) {
+  return py::array(like.dtype(), shape);
+}
+
+} // namespace softstep::bindings

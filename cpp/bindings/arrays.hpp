@@ -1,0 +1,93 @@
+// NumPy arrays as the operations see them: dtype, shape, strides, overlap, and errors that name the
+// argument. Nothing is computed here.
+#pragma once
+
+#include "ops/rows.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace softstep::bindings {
+
+namespace py = pybind11;
+
+enum class DType { kFloat32, kFloat64 };
+
+// Number arguments, with an error that names the argument.
+double as_number(const py::handle& object, const char* name);
+std::int64_t as_integer(const py::handle& object, const char* name);
+std::string number_text(double value);
+double as_temperature(const py::handle& object);
+
+// An array argument that is only read: any object that NumPy can turn into an array. Integers
+// become float64. Arrays that the kernels cannot read in place (misaligned, other byte order) are
+// copied.
+py::array as_float_input(const py::handle& object, const char* name);
+
+// The same, turned into the dtype of another argument.
+py::array as_input_like(const py::handle& object, const char* name, const py::array& other);
+
+// An array that is written: never copied, so it must be exactly right.
+py::array as_output(const py::handle& object, const char* name, const py::array& like);
+
+DType dtype_of(const py::array& array);
+
+std::vector<py::ssize_t> shape_of(const py::array& array);
+std::string shape_text(const std::vector<py::ssize_t>& shape);
+void require_shape(const py::array& array, const char* name,
+                   const std::vector<py::ssize_t>& expected);
+
+// Refuses an output that shares memory with an input, unless it is that very array.
+void refuse_overlap(const py::array& output, const char* output_name, const py::array& input,
+                    const char* input_name);
+
+// axis in [0, ndim).
+py::ssize_t as_axis(const py::handle& axis, const py::array& array, const char* name);
+
+std::vector<py::ssize_t> without_axis(const std::vector<py::ssize_t>& shape, py::ssize_t axis);
+
+// A fresh C-contiguous array of the dtype of `like`.
+py::array new_array(const std::vector<py::ssize_t>& shape, const py::array& like);
+
+// Element strides and class stride of an array as an operand of a row problem.
+template <class T> ops::Operand<T> operand(const py::array& array, py::ssize_t axis) {
+  ops::Operand<T> o;
+  o.data = static_cast<T*>(const_cast<void*>(array.data()));
+  o.class_stride = array.strides(axis) / static_cast<py::ssize_t>(sizeof(T));
+  for (py::ssize_t d = 0; d < array.ndim(); ++d)
+    if (d != axis)
+      o.strides.push_back(array.strides(d) / static_cast<py::ssize_t>(sizeof(T)));
+  return o;
+}
+
+// `first` gives the shape; null handles are operands that the problem does not have.
+template <class T>
+ops::RowProblem<T> row_problem(py::ssize_t axis, const py::array& first, const py::array* second,
+                               const py::array* output) {
+  ops::RowProblem<T> problem;
+  problem.cols = first.shape(axis);
+  for (py::ssize_t d = 0; d < first.ndim(); ++d) {
+    if (d == axis)
+      continue;
+    problem.shape.push_back(first.shape(d));
+    problem.rows *= first.shape(d);
+  }
+  problem.operands[0] = operand<T>(first, axis);
+  if (second)
+    problem.operands[1] = operand<T>(*second, axis);
+  if (output)
+    problem.operands[2] = operand<T>(*output, axis);
+  problem.coalesce();
+  return problem;
+}
+
+// Calls f(T{}) with the element type of the array.
+template <class F> decltype(auto) with_type(const py::array& array, F f) {
+  return dtype_of(array) == DType::kFloat32 ? f(float{}) : f(double{});
+}
+
+} // namespace softstep::bindings

@@ -1,0 +1,29 @@
+// The extension's table of contents.
+#include "dispatch/dispatch.hpp"
+#include "parallel/parallel.hpp"
+
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+
+namespace py = pybind11;
+
+namespace softstep::bindings {
+void register_runtime(py::module_& m);
+void register_softmax(py::module_& m);
+void register_cross_entropy(py::module_& m);
+} // namespace softstep::bindings
+
+PYBIND11_MODULE(_core, m) {
+  using namespace softstep;
+  m.doc() = "Kernels of softstep. Use the functions of the package, not these.";
+  try {
+    dispatch::initialise();
+    parallel::initialise();
+  } catch (const std::invalid_argument& error) {
+    throw py::import_error(error.what());
+  }
+  bindings::register_runtime(m);
+  bindings::register_softmax(m);
+  bindings::register_cross_entropy(m);
+}

@@ -1,0 +1,31 @@
+// Which ISA level runs: the highest that the CPU and the operating system support, or a lower one
+// on request.
+#pragma once
+
+#include "kernels/kernels.hpp"
+
+#include <string>
+#include <vector>
+
+namespace softstep::dispatch {
+
+// Reads SOFTSTEP_ISA. Call once, at import. Throws std::invalid_argument for a name that is unknown
+// or above what the CPU supports.
+void initialise();
+
+// Lowest first.
+std::vector<std::string> available_isas();
+
+// Throws std::invalid_argument unless `isa` is one of available_isas().
+void use_isa(const std::string& isa);
+
+const Kernels& active();
+
+template <class T> const KernelsOf<T>& active_for() {
+  if constexpr (sizeof(T) == sizeof(float))
+    return active().float32;
+  else
+    return active().float64;
+}
+
+} // namespace softstep::dispatch

@@ -1,0 +1,139 @@
+// What the rest of the library sees of the kernels: plain structs and one constant table per ISA
+// level. No SIMD type crosses this header.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace softstep {
+
+using Size = std::ptrdiff_t;
+
+// How a kernel walks a block of rows (one row = the logits of one sample):
+//   kRowShape   classes are adjacent; stride = elements from row to row; lanes run along the
+//   classes kLaneShape  rows are adjacent; stride = elements from class to class; one row per lane
+enum Shape { kRowShape, kLaneShape, kShapes };
+
+template <class T> struct Matrix {
+  T* data;
+  Size stride;
+};
+
+// softmax, log_softmax: x -> y.  logsumexp, entropy: x -> row_result.  backwards: (y, dy) -> dx.
+template <class T> struct SoftmaxTask {
+  Matrix<const T> x; // logits; for the backwards the forward's result y
+  Matrix<const T> dy;
+  Matrix<T> y;   // may be x or dy itself
+  T* row_result; // one per row
+  Size rows, cols;
+  T scale; // 1 / temperature
+};
+
+constexpr std::int32_t kIgnoredRow = -1;
+
+// Exactly one of target and probabilities.data is given.
+template <class T> struct CrossEntropyTask {
+  Matrix<const T> logits;
+  Matrix<T> dlogits; // data may be null (forward only) or the logits themselves
+  const std::int32_t*
+      target; // checked class indices; kIgnoredRow: loss 0, gradient 0, row not used
+  Matrix<const T> probabilities;
+  const T* weight;     // per class, or null
+  const T* row_weight; // per row, or null
+  T* loss;             // per row, times its row_weight
+  Size rows, cols;
+  T scale;           // 1 / temperature
+  T label_smoothing; // spread over all classes
+  T z_loss;
+  T upstream; // d(result) / d(loss of a row of row_weight 1)
+};
+
+template <class T> struct HingeTask {
+  Matrix<const T> scores;
+  Matrix<T> dscores; // data may be null, or the scores themselves
+  const std::int32_t* target;
+  T* loss;
+  Size rows, cols;
+  T margin;
+  T upstream;
+};
+
+// Element by element; loss and gradient may be null. Returns the sum of the losses.
+template <class T> struct PairTask {
+  const T* prediction;
+  const T* target;
+  T* loss;
+  T* gradient;
+  Size size;
+  T margin;
+  T upstream;
+};
+
+struct SgdOptions {
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov, decoupled, maximize;
+  bool first; // no momentum buffer yet: it becomes the gradient, undamped
+};
+
+template <class T> struct SgdTask {
+  T* param;
+  const T* grad;
+  T* buffer; // null without momentum
+  Size size;
+};
+
+// Each family exports its pointers as constants; a table points at them.
+template <class T> struct SoftmaxKernels {
+  using Kernel = void (*)(const SoftmaxTask<T>&) noexcept;
+  Kernel softmax, log_softmax, logsumexp, entropy, softmax_backward, log_softmax_backward;
+};
+template <class T> struct CrossEntropyKernels {
+  void (*cross_entropy)(const CrossEntropyTask<T>&) noexcept;
+};
+template <class T> struct HingeKernels {
+  void (*hinge)(const HingeTask<T>&) noexcept;
+};
+template <class T> struct PairKernels {
+  double (*squared_error)(const PairTask<T>&) noexcept;
+  double (*binary_hinge)(const PairTask<T>&) noexcept;
+};
+template <class T> struct SgdKernels {
+  void (*step)(const SgdTask<T>&, const SgdOptions&) noexcept;
+  double (*sum_of_squares)(const T* x, Size size) noexcept;
+};
+template <class T> struct TransposeKernels {
+  // to[c * to.stride + r] = from[r * from.stride + c]
+  void (*transpose)(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) noexcept;
+};
+// The memory roofline, for the benchmarks.
+template <class T> struct StreamKernels {
+  double (*read)(const T* x, Size size) noexcept;
+  void (*scale)(T* x, Size size, T factor) noexcept;
+  void (*copy)(T* to, const T* from, Size size) noexcept;
+  void (*update)(T* a, T* b, const T* c, Size size) noexcept; // reads 3, writes 2, as an SGD step
+};
+// The vector mathematics, for the accuracy tests.
+template <class T> struct MathKernels {
+  void (*exp)(T* y, const T* x, Size size) noexcept;
+  void (*log)(T* y, const T* x, Size size) noexcept;
+  void (*log1p)(T* y, const T* x, Size size) noexcept;
+};
+
+template <class T> struct KernelsOf {
+  const SoftmaxKernels<T>* softmax[kShapes];
+  const CrossEntropyKernels<T>* cross_entropy[kShapes];
+  const HingeKernels<T>* hinge[kShapes];
+  const PairKernels<T>* pair;
+  const SgdKernels<T>* sgd;
+  const TransposeKernels<T>* transpose;
+  const StreamKernels<T>* stream;
+  const MathKernels<T>* math;
+};
+
+struct Kernels {
+  const char* isa;
+  KernelsOf<float> float32;
+  KernelsOf<double> float64;
+};
+
+} // namespace softstep

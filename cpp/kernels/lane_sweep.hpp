@@ -1,0 +1,59 @@
+// One row per lane: the classes of a group of adjacent rows lie `stride` elements apart. All
+// arithmetic is vertical, so there are no horizontal reductions and no per-row scalars.
+#pragma once
+
+#include "kernels.hpp"
+#include "math.hpp"
+
+namespace softstep::KERNEL_ISA {
+namespace {
+
+// The rows of one vector; the last group of a block may hold fewer.
+template <class T, bool kWhole> struct LaneGroup {
+  Size first, count;
+
+  SOFTSTEP_INLINE Vec<T> load_from(const T* row_values, T fill = 0) const {
+    if constexpr (kWhole)
+      return load(row_values + first);
+    else
+      return partial_load(row_values + first, count, fill);
+  }
+  SOFTSTEP_INLINE Vec<T> load_class(Matrix<const T> m, Size c) const {
+    return load_from(m.data + c * m.stride);
+  }
+  SOFTSTEP_INLINE void store_to(T* row_values, Vec<T> v) const {
+    if constexpr (kWhole)
+      store(row_values + first, v);
+    else
+      partial_store(row_values + first, count, v);
+  }
+  SOFTSTEP_INLINE void store_class(Matrix<T> m, Size c, Vec<T> v) const {
+    store_to(m.data + c * m.stride, v);
+  }
+};
+
+// f is generic: it is compiled for whole groups and for the partial one at the end.
+template <class T, class F> SOFTSTEP_INLINE void for_each_group(Size rows, F f) {
+  constexpr Size w = kLanes<T>;
+  Size row = 0;
+  for (; row + w <= rows; row += w)
+    f(LaneGroup<T, true>{row, w});
+  if (row < rows)
+    f(LaneGroup<T, false>{row, rows - row});
+}
+
+template <class T, class Group>
+SOFTSTEP_INLINE Vec<T> max_lanes(Group group, Matrix<const T> x, Size cols) {
+  Vec<T> top = broadcast<T>(-kInfinity<T>);
+  for (Size c = 0; c < cols; ++c)
+    top = max(group.load_class(x, c), top);
+  return top;
+}
+
+// The maximum to subtract: 0 for rows that are -inf throughout, so that exp gives 0, not NaN.
+template <class T> SOFTSTEP_INLINE Vec<T> finite_reference(Vec<T> top) {
+  return select<T>(top == -kInfinity<T>, Vec<T>{}, top);
+}
+
+} // namespace
+} // namespace softstep::KERNEL_ISA

@@ -1,0 +1,81 @@
+// exp, log and log1p of a vector. Polynomials and their error bounds: coefficients.hpp.
+#pragma once
+
+#include "coefficients.hpp"
+#include "simd.hpp"
+
+namespace softstep::KERNEL_ISA {
+namespace {
+
+template <class T> constexpr T kInfinity = static_cast<T>(__builtin_inff());
+
+template <class T> constexpr int kMantissaBits = sizeof(T) == 4 ? 23 : 52;
+template <class T> constexpr int kExponentBias = sizeof(T) == 4 ? 127 : 1023;
+
+template <class T> SOFTSTEP_INLINE Mask<T> as_bits(Vec<T> v) {
+  return reinterpret_cast<Mask<T>>(v);
+}
+template <class T> SOFTSTEP_INLINE Vec<T> as_float(Mask<T> bits) {
+  return reinterpret_cast<Vec<T>>(bits);
+}
+
+// c[K] + c[K + 1] x + ...
+template <class T, std::size_t N, std::size_t K = 0>
+SOFTSTEP_INLINE Vec<T> horner(const T (&c)[N], Vec<T> x) {
+  if constexpr (K + 1 == N)
+    return broadcast<T>(c[K]);
+  else
+    return fma(horner<T, N, K + 1>(c, x), x, broadcast<T>(c[K]));
+}
+
+// e^t for t that does not overflow: 2^n e^r with n = round(t / ln2), |r| <= ln2 / 2. 0 where 2^n
+// would be subnormal. Adding 1.5 * 2^mantissa rounds to an integer; the exponent bias is in that
+// constant, so the low bits of the sum are the exponent field of 2^n, which is multiplied in, not
+// added to the exponent of e^r: a product keeps every NaN a NaN.
+template <class T> SOFTSTEP_INLINE Vec<T> exp(Vec<T> t) {
+  using C = Coefficients<T>;
+  constexpr T kRound = C::kRoundMagic + static_cast<T>(kExponentBias<T>);
+  const Vec<T> rounded = fma(t, broadcast<T>(C::kLog2E), broadcast<T>(kRound));
+  const Vec<T> n = rounded - kRound;
+  Vec<T> r = fma(n, broadcast<T>(-C::kLn2Hi), t);
+  r = fma(n, broadcast<T>(-C::kLn2Lo), r);
+  const Vec<T> power = as_float<T>(as_bits<T>(rounded) << kMantissaBits<T>);
+  const Vec<T> e = horner(C::kExp, r) * power;
+  return select<T>(t < C::kExpUnderflow, Vec<T>{}, e);
+}
+
+// log(1 + f) = f - tail, tail = h - s (h + s^2 R(s^2)), s = f / (2 + f), h = f^2 / 2.
+template <class T> SOFTSTEP_INLINE Vec<T> log1p_product(Vec<T> f, Vec<T> h) {
+  const Vec<T> s = f / (f + T(2));
+  const Vec<T> z = s * s;
+  return s * fma(z, horner(Coefficients<T>::kLog, z), h);
+}
+
+// log(1 + u) for 0 <= u <= 1, to full relative accuracy near 0. NaN stays NaN.
+template <class T> SOFTSTEP_INLINE Vec<T> log1p(Vec<T> u) {
+  const Vec<T> h = T(0.5) * u * u;
+  return u - (h - log1p_product<T>(u, h));
+}
+
+// log v for normal v > 0. Zeros, infinities, negative numbers and subnormals must not reach it; NaN
+// stays NaN.
+template <class T> SOFTSTEP_INLINE Vec<T> log(Vec<T> v) {
+  using C = Coefficients<T>;
+  const Mask<T> bits = as_bits<T>(v);
+  const Mask<T> sqrt_half = as_bits<T>(broadcast<T>(static_cast<T>(0.70710678118654752440)));
+  // k puts m = v / 2^k into [sqrt(1/2), sqrt(2)).
+  const Mask<T> k = (bits - sqrt_half) >> kMantissaBits<T>;
+  const Vec<T> f = as_float<T>(bits - (k << kMantissaBits<T>)) - T(1);
+  const Vec<T> n = as_float<T>(k + as_bits<T>(broadcast<T>(C::kRoundMagic))) - C::kRoundMagic;
+  const Vec<T> h = T(0.5) * f * f;
+  const Vec<T> low = fma(n, broadcast<T>(C::kLn2Lo), log1p_product<T>(f, h));
+  const Vec<T> result = fma(n, broadcast<T>(C::kLn2Hi), f - (h - low));
+  return select<T>(v == v, result, v);
+}
+
+SOFTSTEP_INLINE double exp_scalar(double t) { return exp<double>(broadcast<double>(t))[0]; }
+SOFTSTEP_INLINE double log_scalar(double v) { return log<double>(broadcast<double>(v))[0]; }
+SOFTSTEP_INLINE double log1p_scalar(double u) { return log1p<double>(broadcast<double>(u))[0]; }
+
+} // namespace
+} // namespace softstep::KERNEL_ISA

@@ -1,0 +1,198 @@
+// Sweeps over one row whose classes are adjacent. A row has at least one vector of classes: shorter
+// rows go to the lane shape. The last, partial vector is always the one that ends where the row
+// ends, with the lanes that were already done masked out; so nothing outside the row is touched.
+#pragma once
+
+#include "math.hpp"
+
+namespace softstep::KERNEL_ISA {
+namespace {
+
+// A row is swept in blocks that stay in the first-level cache between the search for their maximum
+// and their exponentials. Very long rows get longer blocks, so that their maxima fit on the stack.
+constexpr Size kBlock = 1024;
+constexpr Size kMaxBlocks = 512;
+
+struct RowBlocks {
+  Size size, count, cols;
+  Size begin(Size block) const { return block * size; }
+  Size end(Size block) const { return block + 1 == count ? cols : (block + 1) * size; }
+};
+
+SOFTSTEP_INLINE RowBlocks cut_row(Size cols) {
+  Size size = kBlock;
+  while (size * kMaxBlocks <= cols)
+    size *= 2;
+  return {size, cols < size ? 1 : cols / size, cols};
+}
+
+template <class T> SOFTSTEP_INLINE Mask<T> last_lanes(Size n) {
+  return lane_index<T>() >= static_cast<typename LaneInt<T>::type>(kLanes<T> - n);
+}
+
+// y[i] = f(i) for begin <= i < end, a vector at a time. f may read y[i].
+template <class T, class F> SOFTSTEP_INLINE void map_row(T* y, Size begin, Size end, F f) {
+  constexpr Size w = kLanes<T>;
+  Size i = begin;
+#pragma GCC unroll 4
+  for (; i + w <= end; i += w)
+    store(y + i, f(i));
+  if (i < end) {
+    const Mask<T> rest = last_lanes<T>(end - i);
+    store(y + end - w, select<T>(rest, f(end - w), load(y + end - w)));
+  }
+}
+
+// Sum of f(i) over begin <= i < end, where f returns a vector. Four accumulators hide the latency.
+template <class T, class F> SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
+  constexpr Size w = kLanes<T>;
+  Vec<T> sum[4] = {};
+  Size i = begin;
+  for (; i + 4 * w <= end; i += 4 * w) {
+    sum[0] += f(i);
+    sum[1] += f(i + w);
+    sum[2] += f(i + 2 * w);
+    sum[3] += f(i + 3 * w);
+  }
+  for (; i + w <= end; i += w)
+    sum[0] += f(i);
+  if (i < end)
+    sum[1] += select<T>(last_lanes<T>(end - i), f(end - w), Vec<T>{});
+  return reduce<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+template <class T> SOFTSTEP_INLINE T max_row(const T* x, Size begin, Size end) {
+  constexpr Size w = kLanes<T>;
+  Vec<T> top[4];
+  for (Vec<T>& v : top)
+    v = broadcast<T>(-kInfinity<T>);
+  Size i = begin;
+  for (; i + 4 * w <= end; i += 4 * w) {
+    for (Size k = 0; k < 4; ++k)
+      top[k] = max(load(x + i + k * w), top[k]);
+  }
+  for (; i + w <= end; i += w)
+    top[0] = max(load(x + i), top[0]);
+  if (i < end)
+    top[1] = max(load(x + end - w), top[1]);
+  return reduce_max<T>(max(max(top[0], top[1]), max(top[2], top[3])));
+}
+
+// (x - max) * scale, the argument of the exponential. The common scale of 1 costs nothing.
+template <class T, bool kScaled> struct Shift {
+  Vec<T> max, scale;
+  SOFTSTEP_INLINE Shift(T row_max, T row_scale)
+      // A row that is -inf so far has no maximum to subtract: its exponentials are 0, not NaN.
+      : max(broadcast<T>(row_max == -kInfinity<T> ? T(0) : row_max)),
+        scale(broadcast<T>(row_scale)) {}
+  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> x) const {
+    return kScaled ? (x - max) * scale : x - max;
+  }
+};
+
+// Exponentials of one block, stored if kStore, and their sum without the class `hole` (or -1).
+template <bool kStore, bool kScaled, class T>
+SOFTSTEP_INLINE T exp_block(T* e, const T* x, Size begin, Size end, Size hole,
+                            Shift<T, kScaled> shift) {
+  constexpr Size w = kLanes<T>;
+  Vec<T> sum[4] = {};
+  const auto exp_at = [&](Size i) {
+    const Vec<T> v = exp<T>(shift(load(x + i)));
+    if constexpr (kStore)
+      store(e + i, v);
+    return v;
+  };
+  const auto whole_vectors = [&](Size from, Size to) {
+    Size i = from;
+    for (; i + 4 * w <= to; i += 4 * w) {
+      prefetch<4 * kVectorBytes>(x + i + kBlock);
+      sum[0] += exp_at(i);
+      sum[1] += exp_at(i + w);
+      sum[2] += exp_at(i + 2 * w);
+      sum[3] += exp_at(i + 3 * w);
+    }
+    for (; i < to; i += w)
+      sum[0] += exp_at(i);
+  };
+  const auto without_hole = [&](Size at, Mask<T> lanes) {
+    const Size lane = hole < 0 ? -1 : hole - at;
+    return lanes & (lane_index<T>() != static_cast<typename LaneInt<T>::type>(lane));
+  };
+  const Size whole = begin + (end - begin) / w * w;
+  if (hole < begin || hole >= whole) {
+    whole_vectors(begin, whole);
+  } else {
+    const Size at = begin + (hole - begin) / w * w;
+    whole_vectors(begin, at);
+    sum[1] += select<T>(without_hole(at, ~Mask<T>{}), exp_at(at), Vec<T>{});
+    whole_vectors(at + w, whole);
+  }
+  if (whole < end) {
+    const Size at = end - w;
+    const Mask<T> rest = last_lanes<T>(end - whole);
+    const Vec<T> v = exp<T>(shift(load(x + at)));
+    if constexpr (kStore)
+      store(e + at, select<T>(rest, v, load(e + at)));
+    sum[2] += select<T>(without_hole(at, rest), v, Vec<T>{});
+  }
+  return reduce<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+// The running maximum and the sum of exponentials of a row, block by block; if kStore, with the
+// exponentials in e (which may be x), each block relative to the maximum known by then.
+template <class T, bool kStore, bool kScaled> struct RowSweep {
+  RowBlocks blocks;
+  T scale;
+  T max = -kInfinity<T>;
+  double sum = 0; // of exp((x - max) * scale), without the hole
+  T block_max[kMaxBlocks];
+
+  SOFTSTEP_INLINE RowSweep(Size cols, T row_scale) : blocks(cut_row(cols)), scale(row_scale) {}
+
+  // before(begin, end, max) sees each block's logits while they are cached and not overwritten.
+  template <class Before> SOFTSTEP_INLINE void run(T* e, const T* x, Size hole, Before before) {
+    for (Size b = 0; b < blocks.count; ++b) {
+      const Size begin = blocks.begin(b), end = blocks.end(b);
+      raise_max(max_row(x, begin, end));
+      block_max[b] = max;
+      before(begin, end, max);
+      sum += static_cast<double>(
+          exp_block<kStore>(e, x, begin, end, hole, Shift<T, kScaled>(max, scale)));
+    }
+  }
+
+  SOFTSTEP_INLINE void raise_max(T candidate) {
+    if (!(candidate > max))
+      return;
+    if (max != -kInfinity<T>)
+      sum *= factor(max, candidate);
+    max = candidate;
+  }
+
+  // exp((from - to) * scale), the exact 1 for equal maxima.
+  SOFTSTEP_INLINE double factor(T from, T to) const {
+    if (from == to || from == -kInfinity<T>)
+      return 1;
+    return exp_scalar((static_cast<double>(from) - static_cast<double>(to)) *
+                      static_cast<double>(scale));
+  }
+
+  // Calls apply(begin, end, correction) for each run of blocks that were stored relative to one
+  // maximum.
+  template <class Apply> SOFTSTEP_INLINE void for_each_run(Apply apply) const {
+    for (Size first = 0; first < blocks.count;) {
+      Size last = first;
+      while (last + 1 < blocks.count && block_max[last + 1] == block_max[first])
+        ++last;
+      apply(blocks.begin(first), blocks.end(last), factor(block_max[first], max));
+      first = last + 1;
+    }
+  }
+};
+
+struct NoBefore {
+  template <class T> SOFTSTEP_INLINE void operator()(Size, Size, T) const {}
+};
+
+} // namespace
+} // namespace softstep::KERNEL_ISA

@@ -1,0 +1,120 @@
+// The vector of one ISA level, in GCC/Clang vector extensions and the vocabulary of C++26
+// std::simd. Loads and stores are unaligned. Storage types narrower than the arithmetic type are
+// converted here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define SOFTSTEP_INLINE [[gnu::always_inline]] inline
+
+namespace softstep::KERNEL_ISA {
+namespace {
+
+using Size = std::ptrdiff_t;
+
+#if defined(__AVX512F__)
+constexpr Size kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr Size kVectorBytes = 32;
+#else
+constexpr Size kVectorBytes = 16;
+#endif
+constexpr Size kCacheLine = 64;
+
+// GCC needs the struct: it rejects vector_size on an alias template.
+template <class T, Size Bytes> struct VecOf;
+template <Size Bytes> struct VecOf<float, Bytes> {
+  using type [[gnu::vector_size(Bytes)]] = float;
+  using mask [[gnu::vector_size(Bytes)]] = std::int32_t;
+};
+template <Size Bytes> struct VecOf<double, Bytes> {
+  using type [[gnu::vector_size(Bytes)]] = double;
+  using mask [[gnu::vector_size(Bytes)]] = std::int64_t;
+};
+
+template <class T> using Vec = typename VecOf<T, kVectorBytes>::type;
+template <class T> using Mask = typename VecOf<T, kVectorBytes>::mask; // lanes are 0 or -1
+template <class T> constexpr Size kLanes = kVectorBytes / static_cast<Size>(sizeof(T));
+
+template <class T> struct LaneInt;
+template <> struct LaneInt<float> {
+  using type = std::int32_t;
+};
+template <> struct LaneInt<double> {
+  using type = std::int64_t;
+};
+
+template <class T> SOFTSTEP_INLINE Vec<T> broadcast(T value) { return Vec<T>{} + value; }
+
+template <class T> SOFTSTEP_INLINE Vec<T> load(const T* from) {
+  Vec<T> v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class T> SOFTSTEP_INLINE void store(T* to, Vec<T> v) { std::memcpy(to, &v, sizeof v); }
+
+// The first n < lanes elements; the other lanes hold `fill`.
+template <class T> SOFTSTEP_INLINE Vec<T> partial_load(const T* from, Size n, T fill) {
+  Vec<T> v = broadcast<T>(fill);
+  std::memcpy(&v, from, static_cast<std::size_t>(n) * sizeof(T));
+  return v;
+}
+template <class T> SOFTSTEP_INLINE void partial_store(T* to, Size n, Vec<T> v) {
+  std::memcpy(to, &v, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+template <class T> SOFTSTEP_INLINE Vec<T> select(Mask<T> mask, Vec<T> yes, Vec<T> no) {
+  return mask ? yes : no;
+}
+
+template <class T> SOFTSTEP_INLINE Mask<T> lane_index() {
+  Mask<T> index{};
+  for (Size i = 0; i < kLanes<T>; ++i)
+    index[i] = static_cast<typename LaneInt<T>::type>(i);
+  return index;
+}
+
+template <class T> SOFTSTEP_INLINE bool any(Mask<T> mask) {
+  std::int64_t words[kVectorBytes / 8];
+  std::memcpy(words, &mask, sizeof words);
+  std::int64_t bits = 0;
+  for (std::int64_t word : words)
+    bits |= word;
+  return bits != 0;
+}
+
+// A NaN in `a` is dropped, a NaN in `b` is returned: max(a, x) over a row forgets NaNs, which the
+// sum of exponentials then brings back.
+template <class V> SOFTSTEP_INLINE V max(V a, V b) { return a > b ? a : b; }
+
+// One rounding where the level has an FMA (-ffp-contract=fast), two on x86_64_v2.
+template <class V> SOFTSTEP_INLINE V fma(V a, V b, V c) { return a * b + c; }
+
+// Lanes are folded by halves, so that the order of the additions is that of the level, always.
+template <class T, Size Bytes, class Combine>
+SOFTSTEP_INLINE T fold(typename VecOf<T, Bytes>::type v, Combine combine) {
+  if constexpr (Bytes == 2 * sizeof(T)) {
+    return combine(v[0], v[1]);
+  } else {
+    typename VecOf<T, Bytes / 2>::type low, high;
+    std::memcpy(&low, &v, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return fold<T, Bytes / 2>(combine(low, high), combine);
+  }
+}
+template <class T> SOFTSTEP_INLINE T reduce(Vec<T> v) {
+  return fold<T, kVectorBytes>(v, [](auto a, auto b) { return a + b; });
+}
+template <class T> SOFTSTEP_INLINE T reduce_max(Vec<T> v) {
+  return fold<T, kVectorBytes>(v, [](auto a, auto b) { return max(a, b); });
+}
+
+template <Size Bytes> SOFTSTEP_INLINE void prefetch(const void* from) {
+  for (Size i = 0; i < Bytes; i += kCacheLine)
+    __builtin_prefetch(static_cast<const char*>(from) + i);
+}
+
+} // namespace
+} // namespace softstep::KERNEL_ISA

@@ -1,0 +1,29 @@
+// The one table of this ISA level.
+#include "families.hpp"
+
+#define SOFTSTEP_STRING_(x) #x
+#define SOFTSTEP_STRING(x) SOFTSTEP_STRING_(x)
+
+namespace softstep::KERNEL_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    SOFTSTEP_STRING(KERNEL_ISA),
+    {{&softmax_rows_f32, &softmax_lanes_f32},
+     {&cross_entropy_rows_f32, &cross_entropy_lanes_f32},
+     {nullptr, nullptr},
+     &pair_f32,
+     &sgd_f32,
+     &transpose_f32,
+     &stream_f32,
+     &math_f32},
+    {{&softmax_rows_f64, &softmax_lanes_f64},
+     {&cross_entropy_rows_f64, &cross_entropy_lanes_f64},
+     {nullptr, nullptr},
+     &pair_f64,
+     &sgd_f64,
+     &transpose_f64,
+     &stream_f64,
+     &math_f64}};
+
+} // namespace softstep::KERNEL_ISA

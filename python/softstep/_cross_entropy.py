@@ -1,0 +1,187 @@
+"""Cross-entropy of a softmax classifier from its logits, with the gradient in the same pass."""
+
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
+from softstep import _core
+from softstep._typing import FloatArray
+
+Reduction = Literal["none", "sum", "mean"]
+Empty = Literal["nan", "zero", "raise"]
+
+
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int = -1,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+    z_loss: float = 0.0,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+    empty: Empty = "nan",
+) -> Any:
+    r"""Cross-entropy between targets and the softmax of logits.
+
+    With ``x = logits / T`` and ``lse = logsumexp(x)``, the loss of a row is
+
+    - class target t:
+      ``(1 - eps) w[t] (lse - x[t]) + eps / C * sum(w * (lse - x))``,
+    - probabilities q, which need not sum to 1: with ``q' = w ((1 - eps) q + eps / C)``,
+      ``sum(q') lse - sum(q' * x)``,
+
+    each plus ``z_loss * lse**2``, times the row's sample weight. It is accurate as the target's
+    probability approaches 1, where ``-log(p)`` is not.
+
+    Parameters
+    ----------
+    logits : array_like
+        Any shape with C classes along `axis`; float32 or float64.
+    target : array_like
+        Class indices of any integer dtype, of the shape of `logits` without `axis`, or
+        probabilities of the shape of `logits`.
+    axis : int
+        The class axis. (PyTorch's is fixed: 1.)
+    weight : array_like, optional
+        Weight w of each class, shape (C,).
+    sample_weight : array_like, optional
+        Weight of each row, of the shape of class targets. Rows of weight 0 are ignored.
+    ignore_index : int
+        Rows with this class target have loss 0 and gradient 0, whatever their logits hold.
+    label_smoothing : float
+        ``eps`` in [0, 1], spread evenly over all classes.
+    temperature : float
+        ``T > 0``.
+    z_loss : float
+        Coefficient of ``lse**2``, which keeps the logits from drifting.
+    reduction : {"mean", "sum", "none"}
+        The mean divides by the sum of ``w[t] * sample_weight`` over the rows that are not ignored;
+        for probabilities by the sum of `sample_weight`, never by class weights (as PyTorch does).
+        The z-loss is divided by the sum of `sample_weight` in both cases.
+    denominator : float, optional
+        Divides instead, for gradient accumulation; only with the mean.
+    empty : {"nan", "zero", "raise"}
+        The mean over no rows.
+
+    Returns
+    -------
+    float or ndarray
+        The reduced loss; for "none" an array of the shape of class targets.
+
+    Raises
+    ------
+    IndexError
+        A class target outside [0, C) that is not `ignore_index`; names row and value.
+    TypeError, ValueError
+        For a dtype, shape or option that does not fit.
+
+    References
+    ----------
+    The semantics are those of ``torch.nn.functional.cross_entropy`` (PyTorch 2.13) where it has the
+    option.
+
+    Examples
+    --------
+    >>> import softstep as ss
+    >>> logits = [[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]]
+    >>> round(ss.cross_entropy(logits, [0, 2]), 7)
+    1.4795253
+    >>> ss.cross_entropy(logits, [0, -100], reduction="none").round(4)
+    array([2.4076, 0.    ])
+    """
+    loss, _ = _core.cross_entropy(
+        logits,
+        target,
+        axis,
+        weight,
+        sample_weight,
+        ignore_index,
+        label_smoothing,
+        temperature,
+        z_loss,
+        reduction,
+        denominator,
+        empty,
+        False,
+        None,
+    )
+    return loss
+
+
+def cross_entropy_with_grad(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int = -1,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+    z_loss: float = 0.0,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+    empty: Empty = "nan",
+    out: FloatArray | None = None,
+) -> tuple[Any, FloatArray]:
+    """`cross_entropy` and its gradient with respect to the logits, in one pass.
+
+    For a class target t, ``dlogits = g * w[t] * (p - [c == t]) / T`` with ``p = softmax(logits / T)``
+    and g the row's part in the reduction (``1 / n`` in a plain mean of n rows, 1 in a sum); the
+    other options add their terms. The gradient of the target has no cancellation in ``p - 1``.
+
+    Parameters
+    ----------
+    logits, target, axis, weight, sample_weight, ignore_index, label_smoothing, temperature, z_loss
+        As in `cross_entropy`.
+    reduction, denominator, empty
+        As in `cross_entropy`. With "none" the gradient is that of the sum of the losses. The
+        gradient of a mean over no rows is 0.
+    out : ndarray, optional
+        Written instead of a new array; of the shape and dtype of `logits`. ``out=logits`` works in
+        place, which saves the most memory traffic.
+
+    Returns
+    -------
+    loss : float or ndarray
+        As `cross_entropy` returns it.
+    dlogits : ndarray
+        Of the shape and dtype of `logits`; `out` if it was given.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `cross_entropy`, before anything is written.
+
+    Examples
+    --------
+    >>> import numpy as np, softstep as ss
+    >>> logits = np.array([[0.0, 0.0], [0.0, 0.0]])
+    >>> loss, dlogits = ss.cross_entropy_with_grad(logits, [0, 1], out=logits)
+    >>> round(loss, 6), dlogits is logits
+    (0.693147, True)
+    >>> dlogits
+    array([[-0.25,  0.25],
+           [ 0.25, -0.25]])
+    """
+    return _core.cross_entropy(
+        logits,
+        target,
+        axis,
+        weight,
+        sample_weight,
+        ignore_index,
+        label_smoothing,
+        temperature,
+        z_loss,
+        reduction,
+        denominator,
+        empty,
+        True,
+        out,
+    )
