@@ -1,0 +1,19 @@
+"""Errors that end a command with one line and no traceback."""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """What went wrong, in one line; ``status`` is the exit status."""
+
+    status = 1
+
+
+class InputError(CommandError):
+    """What the user gave cannot be used: nothing has been started."""
+
+    status = 2
+
+
+class RunError(CommandError):
+    """The input was fine, but the work could not be finished."""
