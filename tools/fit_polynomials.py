@@ -18,7 +18,7 @@ import numpy as np
 
 HEADER = Path(__file__).resolve().parents[1] / "cpp" / "kernels" / "coefficients.hpp"
 GRID = 400
-PRECISION = 200  # bits
+PRECISION = 200
 
 
 @dataclass(frozen=True)
@@ -55,90 +55,70 @@ class Problem:
 def exp_problem(kind: Type) -> Problem:
     half = mp.log(2) * (mp.mpf(0.5) + kind.slack)
     formula = "e^r = 1 + r + r^2 q(r)"
-
-    def function(r: mp.mpf) -> mp.mpf:
-        return (mp.exp(r) - 1 - r) / r**2 if r else mp.mpf(0.5)
-
-    return Problem("kExp", formula, -half, half, function, lambda r: r**2 * mp.exp(-r), (1, 1))
+    return Problem(
+        "kExp",
+        formula,
+        -half,
+        half,
+        function=lambda r: (mp.exp(r) - 1 - r) / r**2,
+        weight=lambda r: r**2 * mp.exp(-r),
+        leading=(1, 1),
+    )
 
 
 def log_problem() -> Problem:
     formula = "R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2"
-
-    def function(z: mp.mpf) -> mp.mpf:
-        s = mp.sqrt(z)
-        return (2 * mp.atanh(s) - 2 * s) / s**3 if z else mp.mpf(2) / 3
-
-    def weight(z: mp.mpf) -> mp.mpf:
-        s = mp.sqrt(z)
-        return s**3 / (2 * mp.atanh(s)) if z else mp.mpf(0)
-
-    return Problem("kLog", formula, mp.mpf(0), mp.mpf(1) / 9, function, weight)
+    return Problem(
+        "kLog",
+        formula,
+        mp.mpf(0),
+        mp.mpf(1) / 9,
+        function=lambda z: (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) * 2 / z,
+        weight=lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))),
+    )
 
 
-def minimax(x: np.ndarray, weight: np.ndarray, error: np.ndarray, powers: range) -> list[mp.mpf]:
-    """Remez exchange on a grid: the d that minimise max |error - weight * sum d_j x^powers[j]|.
-
-    No BLAS and no pow: the header must come out the same on every machine.
-    """
-    columns = [weight * np.prod([x] * j, axis=0) for j in powers]
-    signs = [(-1) ** i for i in range(len(powers) + 1)]
-    # x^powers[0] may change sign at 0: what alternates is the error times that sign.
-    fold = np.where(x < 0, -1.0, 1.0) if powers[0] % 2 else np.ones(len(x))
+def minimax(rows: list[list[mp.mpf]], target: list[mp.mpf]) -> list[mp.mpf]:
+    """Remez exchange on a grid: the c that minimise max |target[i] - sum_j rows[i][j] c[j]|."""
+    count = len(rows[0]) + 1
+    # The lowest power may change sign at 0: what alternates is the residual times that sign.
+    fold = np.array([1 if row[0] > 0 else -1 for row in rows])
     # The grid is one of Chebyshev points: equal steps in it make a good first reference.
-    reference = [(2 * i + 1) * len(x) // (2 * len(signs)) for i in range(len(signs))]
-    best, least = [mp.mpf(0)] * len(powers), np.inf
-    for _ in range(60):
-        levels = [sign * fold[i] for i, sign in zip(reference, signs, strict=True)]
-        system = np.column_stack([*(column[reference] for column in columns), levels])
-        *step, level = mp.lu_solve(mp.matrix(system.tolist()), mp.matrix(error[reference].tolist()))
-        residual = error.copy()
-        for column, d in zip(columns, step, strict=True):
-            residual -= column * float(d)
-        worst = np.max(np.abs(residual))
-        if worst < least:
-            best, least = step, worst
-        # The reference has residual +-level: that many alternating peaks are left, or more.
-        large = np.flatnonzero(np.abs(residual) >= abs(float(level)) * (1 - 1e-6))
-        turns = np.flatnonzero(np.diff(np.sign((fold * residual)[large]))) + 1
-        peaks = [run[np.argmax(np.abs(residual[run]))] for run in np.split(large, turns)]
-        if worst <= abs(level) * (1 + 1e-9) or len(peaks) < len(signs):  # or out of precision
-            break
-        while len(peaks) > len(signs):
-            peaks.pop(0 if abs(residual[peaks[0]]) < abs(residual[peaks[-1]]) else -1)
-        reference = peaks
-    return best
+    reference = [(2 * i + 1) * len(rows) // (2 * count) for i in range(count)]
+    while True:
+        system = [[*rows[i], fold[i] * (-1) ** k] for k, i in enumerate(reference)]
+        *c, level = mp.lu_solve(mp.matrix(system), mp.matrix([target[i] for i in reference]))
+        pairs = zip(rows, target, strict=True)
+        residual = fold * np.array([float(t - mp.fdot(row, c)) for row, t in pairs])
+        size = np.abs(residual)
+        if np.max(size) <= abs(level) * (1 + 1e-6):
+            return c
+        # In the reference the size is abs(level): at least `count` alternating peaks are left.
+        large = np.flatnonzero(size >= abs(float(level)) * (1 - 1e-9))
+        turns = np.flatnonzero(np.diff(np.sign(residual[large]))) + 1
+        reference = [int(run[np.argmax(size[run])]) for run in np.split(large, turns)]
+        while len(reference) > count:
+            reference.pop(0 if size[reference[0]] < size[reference[-1]] else -1)
 
 
 def fit(problem: Problem, kind: Type, degree: int) -> tuple[list[mp.mpf], float]:
     """Coefficients, rounded to the type, and the largest weighted error."""
-    nodes = [(1 - mp.cos(mp.pi * i / (GRID - 1))) / 2 for i in range(GRID)]
+    nodes = [(1 - mp.cos(mp.pi * (i + mp.mpf(0.5)) / GRID)) / 2 for i in range(GRID)]
     grid = [problem.low + (problem.high - problem.low) * node for node in nodes]
-    values, weights = [problem.function(x) for x in grid], [problem.weight(x) for x in grid]
-    x, weight = np.array(grid, dtype=float), np.array(weights, dtype=float)
-
-    def error_of(c: list[mp.mpf]) -> np.ndarray:
-        points = zip(grid, values, weights, strict=True)
-        return np.array([float(w * (v - mp.polyval(c[::-1], g))) for g, v, w in points])
-
-    c = [mp.mpf(0)] * (degree + 1)
-
-    def refit(first: int) -> None:
-        # In double precision, which is enough: each step corrects an exactly known error.
-        steps = minimax(x, weight, error_of(c), range(first, degree + 1))
-        c[first:] = [old + step for old, step in zip(c[first:], steps, strict=True)]
-
-    for _ in range(3):
-        refit(0)
-    for j in range(degree + 1):
-        refit(j)
-        c[j] = kind.round(c[j])
-    return c, float(np.max(np.abs(error_of(c))))
+    rows = [[problem.weight(x) * x**j for j in range(degree + 1)] for x in grid]
+    left = [problem.weight(x) * problem.function(x) for x in grid]
+    coefficients = []
+    for _ in range(degree + 1):
+        coefficients.append(kind.round(minimax(rows, left)[0]))
+        left = [t - row[0] * coefficients[-1] for row, t in zip(rows, left, strict=True)]
+        rows = [row[1:] for row in rows]
+    return coefficients, float(max(abs(t) for t in left))
 
 
 def literal(value: mp.mpf, kind: Type) -> str:
     digits, exponent = float(value).hex().split("p")
-    return f"{digits.rstrip('0').rstrip('.')}p{exponent}{'f' if kind is FLOAT else ''}"
+    suffix = "f" if kind is FLOAT else ""
+    return f"{digits.rstrip('0').rstrip('.')}p{exponent}{suffix}"
 
 
 def constants(kind: Type) -> str:
@@ -151,10 +131,8 @@ def constants(kind: Type) -> str:
         "kRoundMagic": mp.mpf(3) * 2 ** (kind.bits - 2),
         "kExpUnderflow": kind.round(kind.min_exponent * ln2, direction="c"),
     }
-    return "".join(
-        f"  static constexpr {kind.name} {name} = {literal(value, kind)};\n"
-        for name, value in values.items()
-    )
+    line = f"  static constexpr {kind.name} %s = %s;\n"
+    return "".join(line % (name, literal(value, kind)) for name, value in values.items())
 
 
 def array(problem: Problem, kind: Type, degree: int) -> str:
@@ -191,11 +169,7 @@ namespace {
 // clang-format off
 template <class T> struct Coefficients;
 """
-POSTAMBLE = """// clang-format on
-
-} // namespace
-} // namespace softstep::KERNEL_ISA
-"""
+END = "// clang-format on\n\n} // namespace\n} // namespace softstep::KERNEL_ISA\n"
 
 
 def header() -> str:
@@ -205,7 +179,7 @@ def header() -> str:
             text += f"\ntemplate <> struct Coefficients<{kind.name}> {{\n{constants(kind)}"
             text += array(exp_problem(kind), kind, exp_degree)
             text += array(log_problem(), kind, log_degree) + "};\n"
-    return text + POSTAMBLE
+    return text + END
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,10 +27,10 @@ template <> struct Coefficients<float> {
   // e^r = 1 + r + r^2 q(r), on [-0.34658417, 0.34658417]: error 3.14e-09 = 2^-28.2
   static constexpr float kExp[7] = {
       0x1p+0f, 0x1p+0f, 0x1.fffffcp-2f, 0x1.555494p-3f,
-      0x1.5558bep-5f, 0x1.123856p-7f, 0x1.6a3d1p-10f};
+      0x1.5558bep-5f, 0x1.123856p-7f, 0x1.6a3d12p-10f};
   // R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2, on [0.0, 0.11111111]: error 4.48e-09 = 2^-27.7
   static constexpr float kLog[4] = {
-      0x1.555502p-1f, 0x1.99d1ccp-2f, 0x1.1ec04p-2f, 0x1.1eca18p-2f};
+      0x1.555502p-1f, 0x1.99d1ccp-2f, 0x1.1ec04p-2f, 0x1.1eca1ap-2f};
 };
 
 template <> struct Coefficients<double> {
@@ -42,13 +42,13 @@ template <> struct Coefficients<double> {
   // e^r = 1 + r + r^2 q(r), on [-0.34657359, 0.34657359]: error 3.68e-18 = 2^-57.9
   static constexpr double kExp[12] = {
       0x1p+0, 0x1p+0, 0x1.000000000000ap-1, 0x1.555555555550dp-3,
-      0x1.55555555507bap-5, 0x1.111111112453bp-7, 0x1.6c16c18431971p-10, 0x1.a01a0138518c2p-13,
-      0x1.a0199a21dc70cp-16, 0x1.71df0cbff7a03p-19, 0x1.28ad4bf9f5e4ap-22, 0x1.ad9ef189a34e4p-26};
-  // R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2, on [0.0, 0.11111111]: error 1.30e-18 = 2^-59.4
+      0x1.55555555507bbp-5, 0x1.1111111124533p-7, 0x1.6c16c18431494p-10, 0x1.a01a013856336p-13,
+      0x1.a0199a22c8fa5p-16, 0x1.71df0cb2d3767p-19, 0x1.28ad4b150efa4p-22, 0x1.ad9f08e0553d5p-26};
+  // R(z) = (2 atanh(s) - 2 s) / s^3, z = s^2, on [0.0, 0.11111111]: error 1.31e-18 = 2^-59.4
   static constexpr double kLog[10] = {
-      0x1.5555555555535p-1, 0x1.99999999a074fp-2, 0x1.249249208c6bep-2, 0x1.c71c741c66a9dp-3,
-      0x1.745cb40247c7bp-3, 0x1.3b1ddb3b23a22p-3, 0x1.1067c83b0d665p-3, 0x1.efd816fb00e78p-4,
-      0x1.55b1f89699571p-4, 0x1.5c781178cf8fbp-3};
+      0x1.5555555555535p-1, 0x1.99999999a0751p-2, 0x1.249249208c4c5p-2, 0x1.c71c741c7c1e1p-3,
+      0x1.745cb3fea25bbp-3, 0x1.3b1ddb957cb4dp-3, 0x1.1067c30559761p-3, 0x1.efd871ab4a739p-4,
+      0x1.55b04b16cac9fp-4, 0x1.5c79bc294f245p-3};
 };
 // clang-format on
 
