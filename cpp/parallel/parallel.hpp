@@ -13,10 +13,10 @@
 namespace softstep::parallel {
 
 // Serial below this estimated cost, and one more thread for each further multiple of it.
-// Measured on 2 cores (docs/design/0003-threading.md, "Threshold"): a region costs its caller 3 us
-// when the worker is still spinning and 6 us when it has parked; 20 us is where two threads gain in
-// both cases.
-inline constexpr double kSerialBelowNs = 20'000.0;
+// Measured (docs/design/0003-threading.md, "Threshold"): to wake a parked worker costs the caller
+// 7 us and the worker comes 31 us later, so that two threads gain from 38 us on. With a worker
+// still spinning they would from 10 us on, but the caller cannot know which it will be.
+inline constexpr double kSerialBelowNs = 40'000.0;
 
 inline constexpr int kMaxThreads = 256;
 

@@ -51,8 +51,8 @@ struct Count {
   const char* source;
 };
 
-Count effective() {
-  Count count{explicit_limit.load(std::memory_order_relaxed), "set_num_threads"};
+Count effective(int explicit_number) {
+  Count count{explicit_number, "set_num_threads"};
   const auto at_most = [&count](int threads, const char* source) {
     if (threads > 0 && threads < count.threads)
       count = {threads, source};
@@ -99,7 +99,23 @@ void set_limit(int n) {
 }
 
 int limit() { return explicit_limit.load(std::memory_order_relaxed); }
-int num_threads() { return effective().threads; }
-const char* num_threads_source() { return effective().source; }
+int num_threads() { return effective(limit()).threads; }
+const char* num_threads_source() { return effective(limit()).source; }
 
 } // namespace softstep::parallel
+
+// C symbols by which python/softstep/_threadpoolctl.py finds and limits the threads; they must stay
+// visible in the extension module.
+#define SOFTSTEP_EXPORT extern "C" __attribute__((visibility("default")))
+
+SOFTSTEP_EXPORT int softstep_get_num_threads();
+SOFTSTEP_EXPORT void softstep_set_num_threads(int n);
+
+int softstep_get_num_threads() { return softstep::parallel::num_threads(); }
+
+// threadpoolctl ends a limit by setting the number that it had found, so asking for the automatic
+// number is asking for automatic: later changes of the affinity are obeyed again.
+void softstep_set_num_threads(int n) {
+  using namespace softstep::parallel;
+  set_limit(n == effective(0).threads ? 0 : std::clamp(n, 1, kMaxThreads));
+}

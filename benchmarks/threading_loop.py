@@ -1,0 +1,143 @@
+"""Time a NumPy training loop under thread settings: does anybody's idle thread steal a core?
+
+Matrix products are NumPy's (OpenBLAS, with threads of its own), loss and update are softstep's.
+Each measurement is a process of its own, because runtimes read their settings when they are
+loaded; settings are interleaved and the median over the rounds is printed, in ms per step.
+The last column is the default environment against the best of all settings.
+
+    python benchmarks/threading_loop.py [--rounds 5] [--imports alone,torch] [--json out.json]
+
+Needs an otherwise idle machine. docs/design/0003-threading.md holds the numbers that chose the
+default backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+# batch, inputs, hidden units, classes, steps per measurement
+MODELS = {"small": (64, 64, 128, 10, 300), "large": (512, 784, 1024, 1000, 16)}
+IMPORTS = ("alone", "torch", "sklearn", "jax")
+SETTINGS: dict[str, dict[str, str]] = {
+    "default": {},
+    "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
+    "OMP_NUM_THREADS=1": {"OMP_NUM_THREADS": "1"},
+    "OPENBLAS_NUM_THREADS=1": {"OPENBLAS_NUM_THREADS": "1"},
+    "SOFTSTEP_NUM_THREADS=1": {"SOFTSTEP_NUM_THREADS": "1"},
+}
+
+
+def step_ms(model: str) -> float:
+    """Median time of one training step, in this process."""
+    import softstep as ss
+
+    batch, inputs, hidden, classes, steps = MODELS[model]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, inputs), dtype=np.float32)
+    target = rng.integers(classes, size=batch)
+    w1 = rng.standard_normal((inputs, hidden), dtype=np.float32) * np.float32(inputs**-0.5)
+    w2 = rng.standard_normal((hidden, classes), dtype=np.float32) * np.float32(hidden**-0.5)
+    b1, b2 = np.zeros(hidden, np.float32), np.zeros(classes, np.float32)
+    sgd = ss.SGD([w1, b1, w2, b2], 0.01, momentum=0.9, weight_decay=1e-4)
+    times = []
+    for _ in range(steps + steps // 4):
+        start = time.perf_counter()
+        h = x @ w1
+        h += b1
+        np.maximum(h, 0, out=h)
+        logits = h @ w2
+        logits += b2
+        _, dlogits = ss.cross_entropy_with_grad(logits, target, out=logits)
+        dh = dlogits @ w2.T
+        dh *= h > 0
+        sgd.step([x.T @ dh, dh.sum(0), h.T @ dlogits, dlogits.sum(0)])
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[steps // 4 :])
+
+
+def child(imported: str) -> None:
+    """Print one process's measurements as JSON."""
+    if imported != "alone":
+        importlib.import_module(imported)
+    if imported == "sklearn":  # `import sklearn` itself loads no OpenMP runtime in every release
+        importlib.import_module("sklearn.utils._openmp_helpers")
+    print(json.dumps({model: step_ms(model) for model in MODELS}))
+
+
+def measure(imported: str, setting: str) -> dict[str, float]:
+    """Run one process under one setting."""
+    owned = {name for values in SETTINGS.values() for name in values}
+    environment = {name: value for name, value in os.environ.items() if name not in owned}
+    done = subprocess.run(
+        [sys.executable, Path(__file__).resolve(), "--child", imported],
+        env={**environment, **SETTINGS[setting]},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def table(medians: dict[str, dict[str, dict[str, float]]]) -> str:
+    """One row for each process and model."""
+    names = [*SETTINGS, "default/best"]
+    width = max(map(len, names)) + 2
+    lines = [f"{'':16}" + "".join(f"{name:>{width}}" for name in names)]
+    for imported, by_setting in medians.items():
+        for model in MODELS:
+            row = [by_setting[setting][model] for setting in SETTINGS]
+            cells = "".join(f"{value:{width}.3f}" for value in row)
+            lines.append(f"{imported + ' ' + model:16}{cells}{row[0] / min(row):{width}.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure every process under every setting and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--imports", default=",".join(IMPORTS), help="comma-separated")
+    parser.add_argument("--json", type=Path, help="also write every measurement here")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child)
+        return
+    imports = arguments.imports.split(",")
+    missing = [name for name in imports if name != "alone" and not importlib.util.find_spec(name)]
+    if missing:
+        print("not installed, left out:", ", ".join(missing))
+    imports = [name for name in imports if name not in missing]
+    runs = {
+        name: {setting: {model: [] for model in MODELS} for setting in SETTINGS}
+        for name in imports
+    }
+    for _ in range(arguments.rounds):
+        for name in imports:
+            for setting in SETTINGS:
+                for model, value in measure(name, setting).items():
+                    runs[name][setting][model].append(value)
+    medians = {
+        name: {
+            setting: {model: statistics.median(values) for model, values in by_model.items()}
+            for setting, by_model in by_setting.items()
+        }
+        for name, by_setting in runs.items()
+    }
+    print(table(medians))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(runs, indent=1))
+
+
+if __name__ == "__main__":
+    main()
