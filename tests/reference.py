@@ -16,7 +16,8 @@ quiet = np.errstate(all="ignore")  # inf - inf is a NaN on purpose
 
 
 def _classes_last(x: ArrayLike, axis: int, temperature: float = 1.0) -> Array:
-    return np.moveaxis(np.asarray(x, np.float64), axis, -1) / temperature
+    # Contiguous, because NumPy sums in pairs along adjacent elements only.
+    return np.ascontiguousarray(np.moveaxis(np.asarray(x, np.float64), axis, -1)) / temperature
 
 
 @quiet
@@ -46,8 +47,7 @@ def softmax(x: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
 
 
 def log_softmax(x: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
-    logp, _ = _log_probabilities(_classes_last(x, axis, temperature))
-    return np.moveaxis(logp, -1, axis)
+    return np.moveaxis(_log_probabilities(_classes_last(x, axis, temperature))[0], -1, axis)
 
 
 def logsumexp(
@@ -89,8 +89,7 @@ def _one_hot(target: NDArray[Any], kept: NDArray[np.bool_], classes: int) -> Arr
     outside = kept & ((target < 0) | (target >= classes))
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        value = int(target.flat[row])
-        raise IndexError(f"target: row {row} holds {value}, expected a class in [0, {classes})")
+        raise IndexError(f"target: row {row} holds {target.flat[row]}, not in [0, {classes})")
     return (np.where(kept, target, 0)[..., None] == np.arange(classes)).astype(np.float64)
 
 
@@ -120,19 +119,20 @@ def cross_entropy_with_grad(
     empty: str = "nan",
 ) -> tuple[Loss, Array]:
     """Both kinds of target are a row q of masses: loss = (sum q) lse - sum q z + z_loss lse^2."""
-    z = _classes_last(logits, axis, temperature)
-    target = np.asarray(target)
+    z, target = _classes_last(logits, axis, temperature), np.asarray(target)
     rows, classes = z.shape[:-1], z.shape[-1]
     w = np.ones(classes) if weight is None else np.asarray(weight, np.float64)
     s = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    kept = s != 0
     if np.issubdtype(target.dtype, np.floating):
-        kept = np.ones(rows, bool)
-        target_mass = np.moveaxis(target.astype(np.float64), axis, -1)
-        share = s
+        target_mass, share = _classes_last(target, axis), s
     else:
-        kept = target != ignore_index
-        target_mass = _one_hot(target, kept, classes)
+        kept &= target != ignore_index
+        target_mass = _one_hot(target, target != ignore_index, classes)
         share = np.where(kept, s * (target_mass * w).sum(axis=-1), 0.0)
+    mean_over = share.sum() if denominator is None else denominator
+    if reduction == "mean" and denominator is None and mean_over:
+        z_loss *= mean_over / s[kept].sum()  # its mean is over rows, without class weights
     q = w * ((1 - label_smoothing) * target_mass + label_smoothing / max(classes, 1))
 
     logp, lse = _log_probabilities(z)
@@ -150,7 +150,7 @@ def cross_entropy_with_grad(
         return (loss if loss.ndim else float(loss)), np.moveaxis(dz, -1, axis)
     total = loss.sum()
     if reduction == "mean":
-        factor, nothing = _mean_over(share.sum() if denominator is None else denominator, empty)
+        factor, nothing = _mean_over(mean_over, empty)
         dz = dz * factor if factor else np.zeros_like(dz)
         total = total * factor if factor else nothing
     return float(total), np.moveaxis(dz, -1, axis)

@@ -154,7 +154,7 @@ def test_a_target_out_of_range_is_an_error_before_anything_is_written(
             target[3] = value
             target[5] = 11
             out = np.full_like(x, 7)
-            message = rf"^target.*\b3\b.*{value}\b.*\b10\b"
+            message = rf"^target: row 3 has the value {value}, expected a class in \[0, 10\)"
             with pytest.raises(IndexError, match=message):
                 ss.cross_entropy_with_grad(x, target, out=out, reduction=reduction)
             with pytest.raises(IndexError, match=message):
@@ -169,10 +169,10 @@ def test_a_target_out_of_range_is_an_error_before_anything_is_written(
 
 WRONG = [
     ({"target": np.zeros(7, int)}, ValueError, r"^target: expected shape \(8,\).*, got \(7,\)"),
-    ({"target": np.zeros((8, 3))}, ValueError, r"^target: expected shape .*, got \(8, 3\)"),
-    ({"target": np.zeros(8)}, (TypeError, ValueError), r"^target: expected "),
-    ({"target": np.zeros(8, complex)}, TypeError, r"^target: expected .*got complex128"),
-    ({"target": np.array(["a"] * 8)}, TypeError, r"^target: expected .*got <U1"),
+    ({"target": np.zeros((8, 3))}, ValueError, r"^target: expected .*\(8, 4\).*got .*\(8, 3\)"),
+    ({"target": np.zeros(8)}, ValueError, r"^target: expected integers .*got float64"),
+    ({"target": np.zeros((8, 4), complex)}, TypeError, r"^target: expected .*got complex128"),
+    ({"target": np.array(["a"] * 8)}, (TypeError, ValueError), r"^target: expected .*got <U1"),
     ({"weight": np.ones(3)}, ValueError, r"^weight: expected shape \(4,\), got \(3,\)"),
     ({"weight": np.ones((8, 4))}, ValueError, r"^weight: expected shape \(4,\), got \(8, 4\)"),
     (

@@ -8,9 +8,10 @@ import pytest
 from cases import DTYPES
 from softstep import _core
 
-# A degree-6 (float32) or degree-11 (float64) polynomial and two roundings of the reduced argument.
-EXP_ULP = {np.float32: 2.5, np.float64: 2.0}
-LOG_ULP = {np.float32: 2.5, np.float64: 2.0}
+# The bounds of cpp/kernels/coefficients.hpp. Without FMA (x86_64_v2) the last steps round twice.
+EXP_ULP = {np.float32: 1.25, np.float64: 1.25}
+LOG_ULP = {np.float32: 1.0, np.float64: 1.0}
+LOG1P_ULP = {np.float32: 1.5, np.float64: 1.5}
 UNDERFLOW = {np.float32: -87.3, np.float64: -708.3}  # log of the smallest normal number, rounded up
 
 
@@ -90,12 +91,12 @@ def test_log_float64_random(isa: str, rng: np.random.Generator) -> None:
 
 def test_log1p_float32_sweep(isa: str) -> None:
     tiny = float(np.finfo(np.float32).tiny)
-    check(_core.log1p, np.log1p, bit_patterns(tiny, 1.0, 2_000_000), LOG_ULP[np.float32])
+    check(_core.log1p, np.log1p, bit_patterns(tiny, 1.0, 2_000_000), LOG1P_ULP[np.float32])
 
 
 def test_log1p_float64_random(isa: str, rng: np.random.Generator) -> None:
     uniform, small = rng.uniform(0, 1, 500_000), 2.0 ** rng.uniform(-1022, 0, 500_000)
-    check(_core.log1p, np.log1p, np.concatenate([uniform, small]), LOG_ULP[np.float64])
+    check(_core.log1p, np.log1p, np.concatenate([uniform, small]), LOG1P_ULP[np.float64])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -83,7 +83,7 @@ def test_special_values_anywhere(isa: str, drawn: Any) -> None:
 
 @given(ISAS, logits(NUMBERS | SPECIAL, max_dims=2))
 def test_laws_of_softmax(isa: str, drawn: Any) -> None:
-    """Rows sum to 1, keep the order of the logits and stay in [0, 1]; softmax = exp(log_softmax)."""
+    """Rows sum to 1, keep the order of the logits, stay in [0, 1]; softmax = exp(log_softmax)."""
     values, x, axis = drawn
     with level(isa):
         p, logp = ss.softmax(x, axis=axis), ss.log_softmax(x, axis=axis)

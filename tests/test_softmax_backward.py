@@ -16,7 +16,7 @@ BLOCKED = [(17, 1), (17, 3), (33, 10), (5, 129), (3, 1041), (3, 20011)]
 def inputs(
     rng: np.random.Generator, name: str, shape: tuple[int, ...], dtype: Any, axis: int = -1
 ) -> tuple[Any, Any]:
-    y = getattr(ref, name)(logits_for(rng, shape, dtype), axis=axis).astype(dtype)
+    y = getattr(ref, name)(logits_for(rng, shape, dtype), axis=axis).astype(dtype, order="C")
     return rng.normal(size=shape).astype(dtype), y
 
 
