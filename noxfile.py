@@ -1,0 +1,104 @@
+"""The list of developer commands: `nox -l` shows it, `nox -s NAME -- ARGUMENTS` runs one."""
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+nox.options.default_venv_backend = "venv"
+
+# Formatters are pinned: another version formats differently.
+RUFF, CLANG_FORMAT = "ruff==0.17.6", "clang-format==23.1.5"
+CPP = [str(p) for p in sorted(Path("cpp").rglob("*.[ch]pp"))]
+
+
+def install(session: nox.Session, extras: str, *settings: str) -> Path:
+    """Install the package with settings of its build; return the folder of its object files."""
+    build = Path(session.create_tmp(), "build").resolve()
+    session.install(f".[{extras}]", *[f"-C{s}" for s in (f"build-dir={build}", *settings)])
+    return build
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite on the installed package."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format of Python and C++."""
+    session.install(RUFF, CLANG_FORMAT)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("clang-format", "--dry-run", "-Werror", *CPP, silent=True)
+
+
+@nox.session
+def format(session: nox.Session) -> None:
+    """Put Python and C++ into the format that `lint` checks."""
+    session.install(RUFF, CLANG_FORMAT)
+    session.run("ruff", "check", "--fix")
+    session.run("ruff", "format")
+    session.run("clang-format", "-i", *CPP)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Type-check the package and compare the stubs with the compiled extension."""
+    session.install(".[test]", "mypy")
+    session.run("mypy")
+    session.run("stubtest", "softstep._core")
+
+
+@nox.session
+def isa(session: nox.Session) -> None:
+    """Run the suite once per ISA level of this CPU, and look into the object files."""
+    build = install(session, "test")
+    levels = session.run(
+        "python", "-c", "import softstep; print(*softstep.available_isas())", silent=True
+    )
+    for level in str(levels).split():
+        environment = {"SOFTSTEP_ISA": level, "SOFTSTEP_BUILD_DIR": str(build)}
+        session.run("pytest", *session.posargs, env=environment)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the kernels against the installed peers: `nox -s bench -- --json FILE`."""
+    session.install(".[bench]")
+    session.run("softstep", "bench", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Draw the pictures again and run every example of the documentation."""
+    session.install(".[test]")
+    session.run("python", "docs/pictures.py")
+    session.run("pytest", "tests/test_docs.py", "tests/test_lecture.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("sanitizer", ["undefined", "address"])
+def sanitize(session: nox.Session, sanitizer: str) -> None:
+    """Run the suite with undefined behaviour or wrong addresses made fatal."""
+    install(session, "test", f"cmake.define.SOFTSTEP_SANITIZE={sanitizer}", "install.strip=false")
+    environment = {"ASAN_OPTIONS": "detect_leaks=0"}  # Python's leaks are not ours
+    if sanitizer == "address":
+        # Python itself is not instrumented, so that the runtime has to be loaded before it.
+        names = ["libasan.so", "libstdc++.so"]
+        files = [session.run("g++", f"-print-file-name={n}", silent=True) for n in names]
+        environment["LD_PRELOAD"] = " ".join(str(file).strip() for file in files)
+    session.run("pytest", *session.posargs, env=environment)
+
+
+@nox.session
+def tidy(session: nox.Session) -> None:
+    """Run clang-tidy on the C++; takes minutes."""
+    session.install("clang-tidy", "cmake", "ninja", "pybind11")
+    build = Path(session.create_tmp(), "tidy").resolve()
+    cmakedir = str(session.run("python", "-m", "pybind11", "--cmakedir", silent=True)).strip()
+    environment = {"pybind11_DIR": cmakedir, "CXX": "clang++"}
+    session.run("cmake", "--preset", "default", "-G", "Ninja", "-B", str(build), env=environment)
+    session.run("clang-tidy", "-p", str(build), *[p for p in CPP if p.endswith(".cpp")])
