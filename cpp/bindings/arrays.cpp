@@ -10,8 +10,6 @@ namespace {
 // NumPy's numbers of float32 and float64 are part of its ABI.
 constexpr int kNumpyFloat = 11, kNumpyDouble = 12;
 
-std::string dtype_text(const py::array& array) { return py::str(array.dtype()); }
-
 bool native(const py::dtype& dtype) {
   const char order = dtype.byteorder();
   return order == '=' || order == '|';
@@ -107,8 +105,9 @@ std::string number_text(double value) { return py::str(py::float_(value)); }
 
 double as_temperature(const py::handle& object) {
   const double temperature = as_number(object, "temperature");
-  if (!(temperature > 0) || temperature > 1e30)
-    throw py::value_error("temperature: expected a finite number above 0, got " +
+  // Beyond these, 1 / temperature is not a normal float32.
+  if (!(temperature >= 1e-30 && temperature <= 1e30))
+    throw py::value_error("temperature: expected a number above 0 (in [1e-30, 1e30]), got " +
                           number_text(temperature));
   return temperature;
 }
@@ -153,6 +152,8 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
   return array;
 }
 
+std::string dtype_text(const py::array& array) { return py::str(array.dtype()); }
+
 DType dtype_of(const py::array& array) {
   return array.dtype().num() == kNumpyFloat ? DType::kFloat32 : DType::kFloat64;
 }
@@ -176,16 +177,16 @@ void require_shape(const py::array& array, const char* name,
 }
 
 void refuse_overlap(const py::array& output, const char* output_name, const py::array& input,
-                    const char* input_name) {
+                    const char* input_name, bool in_place) {
   const Bytes a = bytes_of(output), b = bytes_of(input);
   if (a.begin >= b.end || b.begin >= a.end || a.begin == a.end || b.begin == b.end)
     return;
-  const bool same = output.data() == input.data() && shape_of(output) == shape_of(input) &&
-                    output.itemsize() == input.itemsize() &&
+  const bool same = in_place && output.data() == input.data() &&
+                    shape_of(output) == shape_of(input) && output.itemsize() == input.itemsize() &&
                     std::equal(output.strides(), output.strides() + output.ndim(), input.strides());
   if (!same)
-    throw py::value_error(std::string(output_name) + ": shares memory with " + input_name +
-                          " without being the same array");
+    throw py::value_error(std::string(output_name) + ": overlaps " + input_name +
+                          (in_place ? " without being the same array" : ""));
 }
 
 py::ssize_t as_axis(const py::handle& object, const py::array& array, const char* name) {

@@ -35,15 +35,16 @@ py::array as_input_like(const py::handle& object, const char* name, const py::ar
 py::array as_output(const py::handle& object, const char* name, const py::array& like);
 
 DType dtype_of(const py::array& array);
+std::string dtype_text(const py::array& array);
 
 std::vector<py::ssize_t> shape_of(const py::array& array);
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 void require_shape(const py::array& array, const char* name,
                    const std::vector<py::ssize_t>& expected);
 
-// Refuses an output that shares memory with an input, unless it is that very array.
+// Refuses an output that shares memory with an input; with in_place, unless it is that very array.
 void refuse_overlap(const py::array& output, const char* output_name, const py::array& input,
-                    const char* input_name);
+                    const char* input_name, bool in_place = true);
 
 // axis in [0, ndim).
 py::ssize_t as_axis(const py::handle& axis, const py::array& array, const char* name);

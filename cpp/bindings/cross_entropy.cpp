@@ -93,8 +93,10 @@ Arguments checked_arguments(const py::object& logits, const py::object& target,
   const py::array targets = py::isinstance<py::array>(target)
                                 ? py::reinterpret_borrow<py::array>(target)
                                 : py::array::ensure(target);
-  if (!targets)
-    throw py::type_error("target: expected an array of class indices or probabilities");
+  const char kind = targets ? targets.dtype().kind() : 'O';
+  if (kind != 'i' && kind != 'u' && kind != 'b' && kind != 'f')
+    throw py::type_error("target: expected integers (classes) or floats (probabilities), got " +
+                         (targets ? dtype_text(targets) : "something that is no array"));
   if (has_integer_dtype(targets)) {
     require_shape(targets, "target", a.batch);
     a.target = checked_targets(targets, ignore_index, a.logits.shape(a.axis));
@@ -102,8 +104,8 @@ Arguments checked_arguments(const py::object& logits, const py::object& target,
     if (shape_of(targets) != shape_of(a.logits))
       throw py::value_error("target: expected integers of shape " + shape_text(a.batch) +
                             " (classes) or floats of shape " + shape_text(shape_of(a.logits)) +
-                            " (probabilities), got " + std::string(py::str(targets.dtype())) +
-                            " of shape " + shape_text(shape_of(targets)));
+                            " (probabilities), got " + dtype_text(targets) + " of shape " +
+                            shape_text(shape_of(targets)));
     a.probabilities = as_input_like(targets, "target", a.logits);
     if (a.sample_weight) {
       const auto rows = static_cast<std::size_t>(a.sample_weight->size());
@@ -140,9 +142,12 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
   if (with_gradient && !out.is_none()) {
     dlogits = as_output(out, "out", a.logits);
     refuse_overlap(*dlogits, "out", a.logits, "logits");
-    for (const auto* input : {&a.probabilities, &a.weight, &a.sample_weight})
-      if (*input && *dlogits && dlogits->data() != a.logits.data())
-        refuse_overlap(*dlogits, "out", **input, "another argument");
+    if (a.probabilities)
+      refuse_overlap(*dlogits, "out", *a.probabilities, "target", false);
+    if (a.weight)
+      refuse_overlap(*dlogits, "out", *a.weight, "weight", false);
+    if (a.sample_weight)
+      refuse_overlap(*dlogits, "out", *a.sample_weight, "sample_weight", false);
   }
   return with_type(a.logits, [&](auto type) -> py::tuple {
     using T = decltype(type);
@@ -181,7 +186,7 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
         py::gil_scoped_release unlocked;
         ops::cross_entropy(problem, denominators, loss);
       }
-      return py::make_tuple(losses, gradient);
+      return py::make_tuple(a.batch.empty() ? losses.attr("item")() : py::object(losses), gradient);
     }
     double result = 0;
     {

@@ -44,7 +44,9 @@ py::array backward(SoftmaxOp op, const py::object& upstream, const py::object& f
                    const py::object& axis_arg, const py::object& temperature_arg,
                    const py::object& out) {
   const py::array y = as_float_input(forward, "y");
-  const py::array dy = as_input_like(upstream, "dy", y);
+  const py::array dy = as_float_input(upstream, "dy");
+  if (dtype_of(dy) != dtype_of(y))
+    throw py::type_error("dy: expected " + dtype_text(y) + ", got " + dtype_text(dy));
   require_shape(dy, "dy", shape_of(y));
   const py::ssize_t axis = as_axis(axis_arg, y, "y");
   const double temperature = as_temperature(temperature_arg);

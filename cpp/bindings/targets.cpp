@@ -64,7 +64,7 @@ std::unique_ptr<std::int32_t[]> checked_targets(const py::array& target,
   });
   if (bad.row >= 0)
     throw py::index_error(
-        "target: row " + row_text(bad.row, shape_of(target)) + " holds " + bad.value +
+        "target: row " + row_text(bad.row, shape_of(target)) + " has the value " + bad.value +
         ", expected a class in [0, " + std::to_string(classes) + ")" +
         (ignore_index ? " or ignore_index " + std::to_string(*ignore_index) : std::string()));
   return checked;

@@ -43,23 +43,35 @@ SOFTSTEP_INLINE void cross_entropy_group(const CrossEntropyTask<T>& task, Group 
 
   const Vec<T> top = max_lanes<T>(group, task.logits, task.cols);
   const Vec<T> reference = finite_reference<T>(top);
-  Vec<T> others{}, u_t{}, point{}, dense{}, moment{};
-  for (Size c = 0; c < task.cols; ++c) {
-    const Vec<T> u = (group.load_class(task.logits, c) - reference) * task.scale;
-    const Vec<T> e = exp<T>(u);
-    const Mask<T> here = is_target(c);
-    others += select<T>(here, Vec<T>{}, e);
-    u_t = select<T>(here, u, u_t);
-    if (task.weight)
-      point = select<T>(here, broadcast(task.weight[c]), point);
-    if constexpr (kDense) {
-      const Vec<T> q = mass(group, c);
-      dense += q;
-      moment += select<T>(q == T(0), Vec<T>{}, q * u); // 0 * -inf is 0
-    }
-    if constexpr (kGradient)
-      group.store_class(task.dlogits, c, e);
-  }
+  const Mask<T> infinite = infinite_lanes<T>(group, task.logits, task.cols, top);
+  LaneSum<T> others_sum, mass_sum, moment_sum;
+  Vec<T> u_t{}, point{};
+  for_each_class(
+      task.cols,
+      [&](Size c) {
+        const Vec<T> u = (group.load_class(task.logits, c) - reference) * task.scale;
+        const Vec<T> e = exp<T>(u);
+        const Mask<T> here = is_target(c);
+        others_sum += select<T>(here, Vec<T>{}, e);
+        u_t = select<T>(here, u, u_t);
+        if (task.weight)
+          point = select<T>(here, broadcast(task.weight[c]), point);
+        if constexpr (kDense) {
+          const Vec<T> q = mass(group, c);
+          mass_sum += q;
+          moment_sum += select<T>(q == T(0), Vec<T>{}, q * u); // 0 * -inf is 0
+        }
+        if constexpr (kGradient)
+          group.store_class(task.dlogits, c, e);
+      },
+      [&] {
+        others_sum.fold();
+        if constexpr (kDense) {
+          mass_sum.fold();
+          moment_sum.fold();
+        }
+      });
+  const Vec<T> others = others_sum.total(), dense = mass_sum.total();
   if (!by_class)
     point = Vec<T>{};
   else
@@ -71,10 +83,14 @@ SOFTSTEP_INLINE void cross_entropy_group(const CrossEntropyTask<T>& task, Group 
   const Mask<T> likely = e_t >= others;
   const Vec<T> undefined = sum / sum; // NaN for rows that are -inf throughout or hold a NaN
   const Mask<T> defined = sum > T(0);
-  const Vec<T> log_s = select<T>(defined, select<T>(likely, near + u_t, far), undefined);
-  const Vec<T> nll = select<T>(defined, select<T>(likely, near, far - u_t), undefined);
+  Vec<T> log_s = select<T>(defined, select<T>(likely, near + u_t, far), undefined);
+  Vec<T> nll = select<T>(defined, select<T>(likely, near, far - u_t), undefined);
+  log_s = select<T>(infinite, Vec<T>{}, log_s);
+  nll = select<T>(infinite, -u_t, nll);
   const Vec<T> lse = top * task.scale + log_s;
-  Vec<T> loss = kDense ? dense * log_s - moment : Vec<T>{};
+  Vec<T> loss{};
+  if constexpr (kDense) // a row without mass has no loss, also where log s is undefined
+    loss = select<T>(dense == T(0), Vec<T>{}, dense * log_s) - moment_sum.total();
   if (by_class)
     loss += point * nll;
   if (task.z_loss != T(0))

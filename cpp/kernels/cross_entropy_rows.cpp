@@ -99,12 +99,16 @@ void cross_entropy_row(const CrossEntropyTask<T>& task, Size row) {
   const double e_t = t < 0 ? 0 : exp_scalar(u);
   const double sum = others + e_t;
   RowLogs logs = row_logs(others, e_t, u);
-  if (!(sum > 0)) // all classes -inf, or a NaN
+  if (sweep.infinite && !sweep.nan)
+    logs = {0, -u};
+  else if (!(sum > 0)) // all classes -inf, or a NaN
     logs.log_s = logs.nll = sum / sum;
   const double lse = static_cast<double>(sweep.max) * scale + logs.log_s;
   const double z = static_cast<double>(task.z_loss);
   const double row_weight = task.row_weight ? static_cast<double>(task.row_weight[row]) : 1;
-  double loss = kDense ? dense.mass * logs.log_s - dense.moment : 0;
+  double loss = -dense.moment;
+  if (dense.mass != 0) // a row without mass has no loss, also where log s is undefined
+    loss += dense.mass * logs.log_s;
   if (t >= 0)
     loss += point * logs.nll;
   if (z != 0)

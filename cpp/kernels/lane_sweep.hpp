@@ -42,12 +42,56 @@ template <class T, class F> SOFTSTEP_INLINE void for_each_group(Size rows, F f) 
     f(LaneGroup<T, false>{row, rows - row});
 }
 
+// f(c) for every class, and fold() after each chunk of them: where the sums below take stock.
+constexpr Size kClassChunk = 32;
+template <class F, class Fold> SOFTSTEP_INLINE void for_each_class(Size cols, F f, Fold fold) {
+  for (Size begin = 0; begin < cols; begin += kClassChunk) {
+    const Size end = cols - begin < kClassChunk ? cols : begin + kClassChunk;
+    for (Size c = begin; c < end; ++c)
+      f(c);
+    fold();
+  }
+}
+
+// A sum over the classes whose error does not grow with their number: plain inside a chunk, with
+// the rounding errors kept from chunk to chunk.
+template <class T> struct LaneSum {
+  Vec<T> chunk{}, folded{}, lost{};
+
+  SOFTSTEP_INLINE void operator+=(Vec<T> v) { chunk += v; }
+  SOFTSTEP_INLINE void fold() {
+    const Vec<T> sum = folded + chunk, added = sum - folded;
+    lost += (folded - (sum - added)) + (chunk - added);
+    folded = sum;
+    chunk = Vec<T>{};
+  }
+  // Infinite and NaN sums have no rounding error, only a NaN in its place.
+  SOFTSTEP_INLINE Vec<T> total() const {
+    const Vec<T> sum = folded + lost;
+    return select<T>(lost == lost, sum, folded);
+  }
+};
+
 template <class T, class Group>
 SOFTSTEP_INLINE Vec<T> max_lanes(Group group, Matrix<const T> x, Size cols) {
   Vec<T> top = broadcast<T>(-kInfinity<T>);
   for (Size c = 0; c < cols; ++c)
     top = max(group.load_class(x, c), top);
   return top;
+}
+
+// Rows whose maximum is +inf and that hold no NaN: their sum is NaN, but relative to the infinity
+// its logarithm is 0.
+template <class T, class Group>
+SOFTSTEP_INLINE Mask<T> infinite_lanes(Group group, Matrix<const T> x, Size cols, Vec<T> top) {
+  Mask<T> infinite = top == kInfinity<T>;
+  if (any<T>(infinite)) {
+    for (Size c = 0; c < cols; ++c) {
+      const Vec<T> v = group.load_class(x, c);
+      infinite &= v == v;
+    }
+  }
+  return infinite;
 }
 
 // The maximum to subtract: 0 for rows that are -inf throughout, so that exp gives 0, not NaN.

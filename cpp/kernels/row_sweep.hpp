@@ -78,6 +78,14 @@ template <class T> SOFTSTEP_INLINE T max_row(const T* x, Size begin, Size end) {
   return reduce_max<T>(max(max(top[0], top[1]), max(top[2], top[3])));
 }
 
+template <class T> bool has_nan(const T* x, Size begin, Size end) {
+  const T found = sum_row<T>(begin, end, [&](Size i) {
+    const Vec<T> v = load(x + i);
+    return select<T>(v == v, Vec<T>{}, v);
+  });
+  return found != found;
+}
+
 // (x - max) * scale, the argument of the exponential. The common scale of 1 costs nothing.
 template <class T, bool kScaled> struct Shift {
   Vec<T> max, scale;
@@ -145,6 +153,8 @@ template <class T, bool kStore, bool kScaled> struct RowSweep {
   T scale;
   T max = -kInfinity<T>;
   double sum = 0; // of exp((x - max) * scale), without the hole
+  // A row with +inf has the sum NaN, but a NaN of its own only if it holds one.
+  bool infinite = false, nan = false;
   T block_max[kMaxBlocks];
 
   SOFTSTEP_INLINE RowSweep(Size cols, T row_scale) : blocks(cut_row(cols)), scale(row_scale) {}
@@ -154,6 +164,10 @@ template <class T, bool kStore, bool kScaled> struct RowSweep {
     for (Size b = 0; b < blocks.count; ++b) {
       const Size begin = blocks.begin(b), end = blocks.end(b);
       raise_max(max_row(x, begin, end));
+      if (max == kInfinity<T>) {
+        nan |= (!infinite && sum != sum) || has_nan(x, begin, end);
+        infinite = true;
+      }
       block_max[b] = max;
       before(begin, end, max);
       sum += static_cast<double>(
@@ -168,6 +182,9 @@ template <class T, bool kStore, bool kScaled> struct RowSweep {
       sum *= factor(max, candidate);
     max = candidate;
   }
+
+  // log of the sum; relative to an infinite maximum it is 0.
+  SOFTSTEP_INLINE double log_sum() const { return infinite && !nan ? 0 : log_scalar(sum); }
 
   // exp((from - to) * scale), the exact 1 for equal maxima.
   SOFTSTEP_INLINE double factor(T from, T to) const {

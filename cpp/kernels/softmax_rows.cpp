@@ -5,20 +5,6 @@
 namespace softstep::KERNEL_ISA {
 namespace {
 
-template <class T> bool has_nan(const T* x, Size cols) {
-  return any<T>(broadcast<T>(sum_row<T>(0, cols, [&](Size i) {
-                  return select<T>(load(x + i) == load(x + i), Vec<T>{}, load(x + i));
-                })) != T(0));
-}
-
-// log of the row's sum relative to its maximum. With +inf in the row the sum is NaN, but the
-// logarithm relative to that infinity is 0, unless there is a true NaN too.
-template <class T> double log_sum(const T* x, Size cols, T max, double sum) {
-  if (max == kInfinity<T> && !has_nan(x, cols))
-    return 0;
-  return log_scalar(sum);
-}
-
 template <class T, bool kScaled> void softmax_rows(const SoftmaxTask<T>& task) {
   for (Size row = 0; row < task.rows; ++row) {
     const T* x = task.x.data + row * task.x.stride;
@@ -39,10 +25,25 @@ template <class T, bool kScaled> void log_softmax_rows(const SoftmaxTask<T>& tas
     RowSweep<T, false, kScaled> sweep(task.cols, task.scale);
     sweep.run(y, x, -1, NoBefore{});
     const Vec<T> max = broadcast(sweep.max), scale = broadcast(task.scale);
-    const Vec<T> log_s = broadcast(static_cast<T>(log_sum(x, task.cols, sweep.max, sweep.sum)));
+    const Vec<T> log_s = broadcast(static_cast<T>(sweep.log_sum()));
     // In this order: max + log sum first would lose the bits of large logits.
     map_row(y, 0, task.cols, [&](Size i) { return (load(x + i) - max) * scale - log_s; });
   }
+}
+
+// log of the row's sum. Next to 1 the lanes' rounding would be all of it: then the sum is made
+// again without its largest class, whose exponential is exactly 1.
+template <class T, bool kScaled>
+double precise_log_sum(const RowSweep<T, false, kScaled>& sweep, const T* x, Size cols) {
+  const double top = static_cast<double>(sweep.max) * static_cast<double>(sweep.scale);
+  if (!(sweep.sum < 1.5 && -1 < top && top < 1))
+    return sweep.log_sum();
+  Size largest = 0;
+  while (x[largest] != sweep.max)
+    ++largest;
+  RowSweep<T, false, kScaled> others(cols, sweep.scale);
+  others.run(nullptr, x, largest, NoBefore{});
+  return log1p_scalar(others.sum);
 }
 
 template <class T, bool kScaled> void logsumexp_rows(const SoftmaxTask<T>& task) {
@@ -53,7 +54,7 @@ template <class T, bool kScaled> void logsumexp_rows(const SoftmaxTask<T>& task)
     const double max = static_cast<double>(sweep.max) * static_cast<double>(task.scale);
     const bool masked = sweep.max == -kInfinity<T> && sweep.sum == 0;
     task.row_result[row] =
-        static_cast<T>(masked ? max : max + log_sum(x, task.cols, sweep.max, sweep.sum));
+        static_cast<T>(masked ? max : max + precise_log_sum(sweep, x, task.cols));
   }
 }
 
@@ -68,8 +69,9 @@ template <class T, bool kScaled> void entropy_rows(const SoftmaxTask<T>& task) {
       // sweep.sum is still that of the blocks before, but already relative to max.
       if (max > reference && reference != -kInfinity<T>) {
         const double f = sweep.factor(reference, max);
-        moment = f * moment + (static_cast<double>(reference) - static_cast<double>(max)) *
-                                  static_cast<double>(task.scale) * sweep.sum;
+        const double shift_down = (static_cast<double>(reference) - static_cast<double>(max)) *
+                                  static_cast<double>(task.scale);
+        moment = f == 0 ? 0 : f * moment + shift_down * sweep.sum; // 0 * -inf is 0
       }
       reference = max;
       const Shift<T, kScaled> shift(max, task.scale);

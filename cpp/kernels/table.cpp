@@ -7,23 +7,22 @@
 namespace softstep::KERNEL_ISA {
 
 extern const Kernels kernels;
-const Kernels kernels = {
-    SOFTSTEP_STRING(KERNEL_ISA),
-    {{&softmax_rows_f32, &softmax_lanes_f32},
-     {&cross_entropy_rows_f32, &cross_entropy_lanes_f32},
-     {nullptr, nullptr},
-     &pair_f32,
-     &sgd_f32,
-     &transpose_f32,
-     &stream_f32,
-     &math_f32},
-    {{&softmax_rows_f64, &softmax_lanes_f64},
-     {&cross_entropy_rows_f64, &cross_entropy_lanes_f64},
-     {nullptr, nullptr},
-     &pair_f64,
-     &sgd_f64,
-     &transpose_f64,
-     &stream_f64,
-     &math_f64}};
+const Kernels kernels = {SOFTSTEP_STRING(KERNEL_ISA),
+                         {{&softmax_rows_f32, &softmax_lanes_f32},
+                          {&cross_entropy_rows_f32, &cross_entropy_lanes_f32},
+                          {&hinge_rows_f32, &hinge_lanes_f32},
+                          &pair_f32,
+                          &sgd_f32,
+                          &transpose_f32,
+                          &stream_f32,
+                          &math_f32},
+                         {{&softmax_rows_f64, &softmax_lanes_f64},
+                          {&cross_entropy_rows_f64, &cross_entropy_lanes_f64},
+                          {&hinge_rows_f64, &hinge_lanes_f64},
+                          &pair_f64,
+                          &sgd_f64,
+                          &transpose_f64,
+                          &stream_f64,
+                          &math_f64}};
 
 } // namespace softstep::KERNEL_ISA
