@@ -12,6 +12,10 @@ namespace softstep::bindings {
 void register_runtime(py::module_& m);
 void register_softmax(py::module_& m);
 void register_cross_entropy(py::module_& m);
+void register_pair(py::module_& m);
+void register_hinge(py::module_& m);
+void register_sgd(py::module_& m);
+void register_stream(py::module_& m);
 } // namespace softstep::bindings
 
 PYBIND11_MODULE(_core, m) {
@@ -26,4 +30,8 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_runtime(m);
   bindings::register_softmax(m);
   bindings::register_cross_entropy(m);
+  bindings::register_pair(m);
+  bindings::register_hinge(m);
+  bindings::register_sgd(m);
+  bindings::register_stream(m);
 }
