@@ -9,6 +9,16 @@
 
 namespace softstep::bindings {
 
+// An input that must have the dtype of another argument: a mismatch is an oversight, and converting
+// would cost more than the kernel.
+inline py::array as_same_dtype(const py::handle& object, const char* name, const py::array& other) {
+  py::array array = as_float_input(object, name);
+  if (dtype_of(array) != dtype_of(other))
+    throw py::type_error(std::string(name) + ": expected " + dtype_text(other) + ", got " +
+                         dtype_text(array));
+  return array;
+}
+
 // The first array gives the shape; null pointers are arrays that the problem does not have.
 template <class T, std::size_t N>
 ops::Elements<T, N> elements_of(const std::array<const py::array*, N>& arrays,

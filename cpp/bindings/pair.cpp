@@ -48,7 +48,7 @@ py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const std:
 py::tuple squared_error(const py::object& predictions, const py::object& target,
                         const std::string& reduction, bool with_gradient, const py::object& out) {
   const py::array p = as_float_input(predictions, "predictions");
-  const py::array y = as_input_like(target, "target", p);
+  const py::array y = as_same_dtype(target, "target", p);
   require_shape(y, "target", shape_of(p));
   return pair_loss(PairLoss::kSquaredError, {"predictions", p, y}, 0, reduction, with_gradient,
                    out);

@@ -121,7 +121,7 @@ void step(const py::list& params, const py::list& grads, const py::list& buffers
     if (grad_object.is_none())
       continue;
     const std::string grad_name = name_of("grads", k), buffer_name = name_of("buffers", k);
-    const py::array grad = as_input_like(grad_object, grad_name.c_str(), param);
+    const py::array grad = as_same_dtype(grad_object, grad_name.c_str(), param);
     require_shape(grad, grad_name.c_str(), shape_of(param));
     tensors.push_back({grad, "grads", k, false});
     const py::array* buffer = nullptr;
