@@ -80,10 +80,10 @@ def hinge_with_grad(
 ) -> tuple[Any, FloatArray]:
     """`hinge` and a subgradient with respect to the scores, in one pass.
 
-    Where the loss is 0, the kink included, the subgradient is 0. Elsewhere, with g = 1 / n in a mean
-    of n targets and 1 otherwise, it is ``-g * t`` for two classes; for many it is -g at the target
-    and g at its rival, the first of the highest-scored other classes. A NaN in a row makes the
-    row's gradient NaN.
+    Where the loss is 0, the kink included, the subgradient is 0. Elsewhere, with g = 1 / n in a
+    mean of n targets and 1 otherwise, it is ``-g * t`` for two classes; for many it is -g at the
+    target and g at its rival, the first of the highest-scored other classes. A NaN in a row makes
+    the row's gradient NaN.
 
     Parameters
     ----------
@@ -124,9 +124,6 @@ def _hinge(
     out: FloatArray | None,
 ) -> tuple[Any, FloatArray]:
     scores, target = np.asarray(scores), np.asarray(target)
-    result: tuple[Any, FloatArray]
     if target.shape == scores.shape:
-        result = _core.binary_hinge(scores, target, margin, reduction, with_gradient, out)
-    else:
-        result = _core.hinge(scores, target, axis, margin, reduction, with_gradient, out)
-    return result
+        return _core.binary_hinge(scores, target, margin, reduction, with_gradient, out)
+    return _core.hinge(scores, target, axis, margin, reduction, with_gradient, out)

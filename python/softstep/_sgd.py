@@ -1,52 +1,17 @@
-"""Stochastic gradient descent with momentum and weight decay, and the L2 penalty."""
+"""Stochastic gradient descent with momentum and weight decay."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from softstep import _core
+from softstep._sgd_options import SGDOptions
 from softstep._typing import FloatArray
 
 Schedule: TypeAlias = Callable[[int], float]
 
-_NUMBERS = ("momentum", "dampening", "weight_decay")
-_FLAGS = ("nesterov", "decoupled", "maximize")
 _BUFFER = "momentum_buffer."
-
-
-def l2_penalty(params: FloatArray | Sequence[FloatArray], lam: float) -> float:
-    """L2 penalty ``lam * sum(w**2)`` over one array or a list of arrays.
-
-    Its gradient is ``2 * lam * w``: an `SGD` with ``weight_decay = 2 * lam`` minimises the loss plus
-    this penalty.
-
-    Parameters
-    ----------
-    params : ndarray or sequence of ndarray
-        float32 or float64, of any shape and layout.
-    lam : float
-        The coefficient, at least 0.
-
-    Returns
-    -------
-    float
-        Accumulated in double precision.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For a dtype or a coefficient that does not fit.
-
-    Examples
-    --------
-    >>> import numpy as np, softstep as ss
-    >>> ss.l2_penalty([np.array([1.0, 2.0]), np.array([[3.0]])], 0.5)
-    7.0
-    """
-    arrays = [params] if isinstance(params, np.ndarray) else list(params)
-    return _not_negative("lam", lam) * _core.sum_of_squares(arrays)
 
 
 class SGD:
@@ -94,8 +59,8 @@ class SGD:
     ------
     TypeError, ValueError
         For arrays or options that do not fit; for parameters that are read-only or overlap; and,
-        here or in a step, for ``lr * weight_decay >= 1``: the decay factor ``1 - lr * weight_decay``
-        must stay in (0, 1).
+        here or in a step, for ``lr * weight_decay >= 1``: the decay factor
+        ``1 - lr * weight_decay`` must stay in (0, 1).
 
     Notes
     -----
@@ -138,18 +103,11 @@ class SGD:
         self.lr = lr
         self.steps = 0
         self._buffers: list[FloatArray | None] = [None] * len(self.params)
-        self._options = _checked_options(
-            {
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "decoupled": decoupled,
-                "maximize": maximize,
-            }
-        )
+        self._options = SGDOptions(
+            momentum, dampening, weight_decay, nesterov, decoupled, maximize
+        ).checked()
         if not callable(lr):
-            self._checked_rate(lr)
+            self._options.checked_rate(lr)
 
     def step(self, grads: Sequence[FloatArray | None], *, lr: float | None = None) -> None:
         """Update every parameter once, or, if anything does not fit, none of them.
@@ -169,14 +127,14 @@ class SGD:
         """
         if lr is None:
             lr = self.lr(self.steps) if callable(self.lr) else self.lr
-        rate = self._checked_rate(lr)
+        rate = self._options.checked_rate(lr)
         grads, buffers = list(grads), list(self._buffers)
         first = [buffer is None for buffer in buffers]
-        if self._options["momentum"]:
+        if self._options.momentum:
             for k, (p, g) in enumerate(zip(self.params, grads, strict=False)):
                 if buffers[k] is None and g is not None:
                     buffers[k] = np.empty_like(p, subok=False)
-        _core.sgd_step(self.params, grads, buffers, first, rate, **self._options)
+        _core.sgd_step(self.params, grads, buffers, first, rate, *self._options)
         self._buffers = buffers
         self.steps += 1
 
@@ -187,7 +145,7 @@ class SGD:
         "lr" (if it is a number; a schedule is the caller's), the options by their names, and a copy
         of each "momentum_buffer.i" that exists. The names are PyTorch's.
         """
-        state = {"step": self.steps, **self._options}
+        state = {"step": self.steps, **self._options._asdict()}
         if not callable(self.lr):
             state["lr"] = float(self.lr)
         for k, buffer in enumerate(self._buffers):
@@ -201,57 +159,33 @@ class SGD:
         Raises
         ------
         KeyError, TypeError, ValueError
-            For a state that lacks an entry or belongs to other parameters. Nothing has changed then.
+            For a state that lacks an entry or belongs to other parameters. Nothing has changed
+            then.
         """
-        known = {"step", "lr", *_NUMBERS, *_FLAGS}
         buffers: list[FloatArray | None] = [None] * len(self.params)
         for key in state:
-            if key in known:
-                continue
-            index = key.removeprefix(_BUFFER)
-            if not (key.startswith(_BUFFER) and index.isdecimal() and int(index) < len(buffers)):
-                raise ValueError(f"state: no entry {key!r} for {len(buffers)} parameters")
-            p, buffer = self.params[int(index)], np.asarray(state[key])
-            if buffer.shape != p.shape or buffer.dtype != p.dtype:
-                raise ValueError(
-                    f"state[{key!r}]: expected {p.dtype} of shape {p.shape}, "
-                    f"got {buffer.dtype} of shape {buffer.shape}"
-                )
-            buffers[int(index)] = np.empty_like(p, subok=False)
-            np.copyto(buffers[int(index)], buffer)
-        options = _checked_options({name: state[name] for name in _NUMBERS + _FLAGS})
+            if key.startswith(_BUFFER):
+                k = self._index_of(key)
+                buffers[k] = _copy_like(self.params[k], state[key], key)
+        options = SGDOptions(*(state[name] for name in SGDOptions._fields)).checked()
+        lr = options.checked_rate(state["lr"]) if "lr" in state else self.lr
         steps = int(state["step"])
-        lr = _not_negative("lr", state["lr"]) if "lr" in state else self.lr
         self._options, self._buffers, self.steps, self.lr = options, buffers, steps, lr
 
-    def _checked_rate(self, lr: float) -> float:
-        rate, decay = _not_negative("lr", lr), self._options["weight_decay"]
-        if rate * decay >= 1:
-            raise ValueError(
-                "lr * weight_decay: the decay factor 1 - lr * weight_decay must stay in (0, 1), got "
-                f"1 - {rate} * {decay} = {1 - rate * decay:.6g}. The weight_decay of a penalty "
-                "lam * ||w||**2 is 2 * lam, as in PyTorch"
-            )
-        return rate
+    def _index_of(self, key: str) -> int:
+        index = key.removeprefix(_BUFFER)
+        if not (index.isdecimal() and int(index) < len(self.params)):
+            raise ValueError(f"state[{key!r}]: there are {len(self.params)} parameters")
+        return int(index)
 
 
-def _not_negative(name: str, value: float) -> float:
-    number = float(value)
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
-    return number
-
-
-def _checked_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = {name: bool(given[name]) for name in _FLAGS}
-    options["momentum"] = _not_negative("momentum", given["momentum"])
-    options["weight_decay"] = _not_negative("weight_decay", given["weight_decay"])
-    options["dampening"] = float(given["dampening"])
-    if not math.isfinite(options["dampening"]):
-        raise ValueError(f"dampening: expected a finite number, got {given['dampening']}")
-    if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
+def _copy_like(param: FloatArray, buffer: FloatArray, key: str) -> FloatArray:
+    buffer = np.asarray(buffer)
+    if buffer.shape != param.shape or buffer.dtype != param.dtype:
         raise ValueError(
-            "nesterov: expected a momentum above 0 and no dampening, got "
-            f"momentum={options['momentum']}, dampening={options['dampening']}"
+            f"state[{key!r}]: expected {param.dtype} of shape {param.shape}, "
+            f"got {buffer.dtype} of shape {buffer.shape}"
         )
-    return options
+    copy = np.empty_like(param, subok=False)
+    np.copyto(copy, buffer)
+    return copy

@@ -85,5 +85,4 @@ def squared_error_with_grad(
     >>> ss.squared_error_with_grad([1.0, 2.0], [1.0, 0.0])
     (2.0, array([0., 2.]))
     """
-    result: tuple[Any, FloatArray] = _core.squared_error(predictions, target, reduction, True, out)
-    return result
+    return _core.squared_error(predictions, target, reduction, True, out)
