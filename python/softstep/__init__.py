@@ -5,14 +5,17 @@ what runs on this machine, and ``python -m softstep --help`` for the programs.
 """
 
 try:
-    from softstep import _core as _core
+    from . import _core  # noqa: F401
 except ModuleNotFoundError as error:  # pragma: no cover - only in a tree that was not built
     raise ImportError(
         "softstep's compiled kernels are missing. Install the package (`pip install softstep`), or "
         "in a source tree build them with a C++20 compiler: `pip install -e .`"
     ) from error
 
+from softstep import _threadpoolctl
 from softstep._cross_entropy import cross_entropy, cross_entropy_with_grad
+from softstep._hinge import hinge, hinge_with_grad
+from softstep._l2_penalty import l2_penalty
 from softstep._runtime import (
     active_isa,
     available_isas,
@@ -21,6 +24,7 @@ from softstep._runtime import (
     show_config,
     threads,
 )
+from softstep._sgd import SGD
 from softstep._softmax import (
     entropy,
     log_softmax,
@@ -29,9 +33,13 @@ from softstep._softmax import (
     softmax,
     softmax_backward,
 )
+from softstep._squared_error import squared_error, squared_error_with_grad
 from softstep._version import __version__
 
+_threadpoolctl.follow_imports()
+
 __all__ = [
+    "SGD",
     "__version__",
     "active_isa",
     "available_isas",
@@ -39,6 +47,9 @@ __all__ = [
     "cross_entropy_with_grad",
     "entropy",
     "get_num_threads",
+    "hinge",
+    "hinge_with_grad",
+    "l2_penalty",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
@@ -46,6 +57,8 @@ __all__ = [
     "show_config",
     "softmax",
     "softmax_backward",
+    "squared_error",
+    "squared_error_with_grad",
     "threads",
 ]
 

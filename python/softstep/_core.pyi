@@ -1,0 +1,104 @@
+"""The compiled extension: what the thin Python functions call with every argument given."""
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from softstep._typing import FloatArray
+
+# Softmax family
+def softmax(
+    x: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+) -> FloatArray: ...
+def log_softmax(
+    x: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+) -> FloatArray: ...
+def logsumexp(x: ArrayLike, axis: int, temperature: float) -> FloatArray: ...
+def entropy(x: ArrayLike, axis: int, temperature: float) -> FloatArray: ...
+def softmax_backward(
+    dy: ArrayLike, y: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+) -> FloatArray: ...
+def log_softmax_backward(
+    dy: ArrayLike, y: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+) -> FloatArray: ...
+
+# Losses: (loss, gradient or None)
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    axis: int,
+    weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    ignore_index: int,
+    label_smoothing: float,
+    temperature: float,
+    z_loss: float,
+    reduction: str,
+    denominator: float | None,
+    empty: str,
+    with_gradient: bool,
+    out: FloatArray | None,
+) -> tuple[Any, Any]: ...
+def squared_error(
+    predictions: ArrayLike,
+    target: ArrayLike,
+    reduction: str,
+    with_gradient: bool,
+    out: FloatArray | None,
+) -> tuple[Any, Any]: ...
+def binary_hinge(
+    scores: ArrayLike,
+    target: ArrayLike,
+    margin: float,
+    reduction: str,
+    with_gradient: bool,
+    out: FloatArray | None,
+) -> tuple[Any, Any]: ...
+def hinge(
+    scores: ArrayLike,
+    target: ArrayLike,
+    axis: int,
+    margin: float,
+    reduction: str,
+    with_gradient: bool,
+    out: FloatArray | None,
+) -> tuple[Any, Any]: ...
+
+# The update
+def sgd_check_params(params: list[FloatArray]) -> None: ...
+def sgd_step(
+    params: list[FloatArray],
+    grads: list[FloatArray | None],
+    buffers: list[FloatArray | None],
+    first: list[bool],
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    decoupled: bool,
+    maximize: bool,
+) -> None: ...
+def sum_of_squares(arrays: list[FloatArray]) -> float: ...
+
+# Runtime
+def active_isa() -> str: ...
+def available_isas() -> list[str]: ...
+def use_isa(isa: str) -> None: ...
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def thread_limit() -> int: ...
+def num_threads_source() -> str: ...
+def parallel_backend() -> str: ...
+def compiler() -> str: ...
+
+# Memory streams, for the benchmarks' roofline
+def stream_read(x: FloatArray) -> float: ...
+def stream_scale(x: FloatArray, factor: float) -> None: ...
+def stream_copy(to: FloatArray, source: FloatArray) -> None: ...
+def stream_update(a: FloatArray, b: FloatArray, c: FloatArray) -> None: ...
+
+# The vector mathematics, for the accuracy tests
+def exp(x: FloatArray) -> FloatArray: ...
+def log(x: FloatArray) -> FloatArray: ...
+def log1p(x: FloatArray) -> FloatArray: ...
