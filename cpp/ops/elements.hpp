@@ -54,7 +54,8 @@ public:
   void coalesce() {
     if (size_ == 0)
       dimensions_.clear();
-    std::stable_sort(dimensions_.begin(), dimensions_.end(), slower);
+    if (dimensions_.size() > 1)
+      std::stable_sort(dimensions_.begin(), dimensions_.end(), slower);
     std::size_t kept = 0;
     for (std::size_t d = 1; d < dimensions_.size(); ++d) {
       Dimension& outer = dimensions_[kept];
