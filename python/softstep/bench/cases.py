@@ -1,0 +1,103 @@
+"""The cases, as data: name, family and the options of the family's problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from softstep.bench.models import MLP_PARAMETERS, RESNET50_PARAMETERS
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem that all contenders solve."""
+
+    name: str
+    family: str
+    title: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _cross_entropy(dtype: str, shape: tuple[int, ...], axis: int = -1) -> Case:
+    size = "x".join(map(str, shape))
+    return Case(
+        f"cross_entropy-{_short(dtype)}-{size}",
+        "cross_entropy",
+        f"cross-entropy forward + backward, {dtype} {size}",
+        {"dtype": dtype, "shape": shape, "axis": axis},
+    )
+
+
+def _softmax(function: str, dtype: str, shape: tuple[int, ...]) -> Case:
+    size = "x".join(map(str, shape))
+    return Case(
+        f"{function}-{_short(dtype)}-{size}",
+        "softmax",
+        f"{function}, {dtype} {size}",
+        {"function": function, "dtype": dtype, "shape": shape},
+    )
+
+
+def _sgd(name: str, title: str, shapes: Sequence[tuple[int, ...]]) -> Case:
+    return Case(
+        f"sgd-f32-{name}",
+        "sgd",
+        f"SGD step, momentum and weight decay, float32, {title}",
+        {"shapes": tuple(shapes)},
+    )
+
+
+def _mlp(batch: int, sizes: tuple[int, ...]) -> Case:
+    layers = "-".join(map(str, sizes))
+    return Case(
+        f"mlp-{layers}-batch{batch}",
+        "mlp",
+        f"training step of an MLP {layers}, batch {batch}: products, loss and SGD",
+        {"batch": batch, "sizes": sizes},
+    )
+
+
+def _short(dtype: str) -> str:
+    return dtype.replace("float", "f")
+
+
+CASES = (
+    _cross_entropy("float32", (64, 10)),
+    _cross_entropy("float32", (65536, 10)),
+    _cross_entropy("float32", (8192, 1000)),
+    _cross_entropy("float32", (512, 32000)),
+    _cross_entropy("float32", (256, 128256)),
+    _cross_entropy("float64", (8192, 1000)),
+    _cross_entropy("float32", (4, 21, 256, 256), axis=1),
+    _softmax("softmax", "float32", (65536, 10)),
+    _softmax("softmax", "float32", (8192, 1000)),
+    _softmax("log_softmax", "float32", (65536, 10)),
+    _softmax("log_softmax", "float32", (8192, 1000)),
+    _softmax("logsumexp", "float32", (512, 32000)),
+    _sgd("mlp", "the 4 tensors of an MLP (203530)", MLP_PARAMETERS),
+    _sgd("500x1000", "500 tensors of 1000", ((1000,),) * 500),
+    _sgd("resnet50", "the 161 tensors of a ResNet-50 (25.6 M)", RESNET50_PARAMETERS),
+    _sgd("25M", "one tensor of 25 M", ((25_000_000,),)),
+    _mlp(64, (64, 128, 10)),
+    _mlp(512, (784, 1024, 1000)),
+)
+FAMILIES = tuple(dict.fromkeys(case.family for case in CASES))
+
+
+def select(words: Sequence[str]) -> list[Case]:
+    """Return the cases that ``words`` (names of cases or families) name; all for no words.
+
+    Raises
+    ------
+    LookupError
+        For a word that names nothing; the message is one line.
+    """
+    known = [*FAMILIES, *(case.name for case in CASES)]
+    for word in words:
+        if word not in known:
+            close = get_close_matches(word, known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            raise LookupError(f"no case or family is called {word!r}{hint}")
+    return [case for case in CASES if not words or case.name in words or case.family in words]

@@ -1,0 +1,87 @@
+"""Cross-entropy of class indices, loss and gradient: ``(loss, dlogits)`` of a mean over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import softstep as ss
+from softstep.bench.arrays import aligned, touched
+from softstep.bench.contender import BEST, OWN, WRITTEN, Call, Contender, Outcome
+from softstep.bench.families import cross_entropy_peers as peers
+from softstep.bench.streams import scale_stream
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+# Arrays of fewer elements live in the first caches: the overhead of a call is all there is to see.
+STREAMED = 1 << 16
+
+
+class CrossEntropy:
+    """Logits of any shape with the classes along ``axis``, and one class index per row."""
+
+    verified_calls = 1
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, axis: int) -> None:
+        rng = np.random.default_rng(0)
+        self.first = aligned(rng.standard_normal(shape, dtype=np.dtype(dtype)))
+        self.first *= 3
+        self.logits = aligned(self.first)
+        self.axis = axis
+        rows = np.delete(shape, axis)
+        self.target = aligned(rng.integers(shape[axis], size=rows))
+        # The target with the class axis, as NumPy's *_along_axis want it.
+        self.index = np.expand_dims(self.target, axis)
+        self.out = touched(shape, dtype)
+        self.elements = self.logits.size
+        self.rows = self.target.size
+        self.tolerance = TOLERANCE[dtype]
+        self.expected = _reference(self.first, self.index, axis)
+
+    def restore(self) -> None:
+        """Undo what in-place contenders did to the logits."""
+        np.copyto(self.logits, self.first)
+
+    def outcome(self, returned: tuple[Any, Any]) -> Outcome:
+        """Name the parts of ``(loss, dlogits)``."""
+        return {"loss": returned[0], "dlogits": returned[1]}
+
+
+def _reference(logits: NDArray[Any], index: NDArray[Any], axis: int) -> dict[str, NDArray[Any]]:
+    gradient = logits.astype(np.float64)
+    gradient -= gradient.max(axis=axis, keepdims=True)
+    chosen = np.take_along_axis(gradient, index, axis)
+    np.exp(gradient, out=gradient)
+    total = gradient.sum(axis=axis, keepdims=True)
+    loss = np.mean(np.log(total) - chosen)
+    gradient /= total
+    np.put_along_axis(gradient, index, np.take_along_axis(gradient, index, axis) - 1, axis)
+    gradient /= index.size
+    return {"loss": loss, "dlogits": gradient}
+
+
+def build(**options: Any) -> CrossEntropy:
+    """Make the arrays."""
+    return CrossEntropy(**options)
+
+
+def _softstep(problem: CrossEntropy, _: object) -> Iterator[Contender]:
+    x, t, axis, out = problem.logits, problem.target, problem.axis, problem.out
+
+    def call(**keywords: Any) -> Call:
+        run = lambda: ss.cross_entropy_with_grad(x, t, axis=axis, **keywords)  # noqa: E731
+        return Call(run, problem.outcome)
+
+    yield Contender(OWN, BEST, "in place", lambda: call(out=x))
+    yield Contender(OWN, BEST, "out=", lambda: call(out=out))
+    yield Contender(OWN, WRITTEN, "new array", lambda: call())
+
+
+def _roofline(problem: CrossEntropy, _: object) -> Iterator[Contender]:
+    if problem.elements >= STREAMED:
+        yield scale_stream(problem.logits, problem.first)
+
+
+CONTENDERS = {"roofline": _roofline, OWN: _softstep, **peers.CONTENDERS}

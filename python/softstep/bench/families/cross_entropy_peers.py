@@ -1,0 +1,188 @@
+"""The peers' ways to loss and gradient of a softmax classifier."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import softstep as ss
+from softstep.bench.contender import BEST, WRITTEN, Call, Contender, Contenders
+
+# scikit-learn's loss is written for few classes: one exp after the other.
+MOST_SKLEARN_CLASSES = 1000
+
+
+def _numpy(problem: Any, _: object) -> Iterator[Contender]:
+    x, index, axis, rows = problem.logits, problem.index, problem.axis, problem.rows
+
+    def written() -> Any:
+        shifted = x - x.max(axis=axis, keepdims=True)
+        exps = np.exp(shifted)
+        total = exps.sum(axis=axis, keepdims=True)
+        loss = np.mean(np.log(total) - np.take_along_axis(shifted, index, axis))
+        gradient = exps / total
+        np.put_along_axis(gradient, index, np.take_along_axis(gradient, index, axis) - 1, axis)
+        return loss, gradient / rows
+
+    def in_place() -> Any:
+        np.subtract(x, x.max(axis=axis, keepdims=True), out=x)
+        chosen = np.take_along_axis(x, index, axis)
+        np.exp(x, out=x)
+        total = x.sum(axis=axis, keepdims=True)
+        loss = np.mean(np.log(total) - chosen)
+        np.divide(x, total * x.dtype.type(rows), out=x)
+        np.put_along_axis(
+            x, index, np.take_along_axis(x, index, axis) - x.dtype.type(1 / rows), axis
+        )
+        return loss, x
+
+    yield Contender("numpy", WRITTEN, "new arrays", lambda: Call(written, problem.outcome))
+    yield Contender("numpy", BEST, "in place", lambda: Call(in_place, problem.outcome))
+
+
+def _scipy(problem: Any, special: Any) -> Iterator[Contender]:
+    x, index, axis, rows = problem.logits, problem.index, problem.axis, problem.rows
+
+    def way(reuse: bool) -> Callable[[], Any]:
+        def run() -> Any:
+            log_p = special.log_softmax(x, axis=axis)
+            loss = -np.mean(np.take_along_axis(log_p, index, axis))
+            gradient = np.exp(log_p, out=log_p if reuse else None)
+            np.put_along_axis(gradient, index, np.take_along_axis(gradient, index, axis) - 1, axis)
+            return loss, np.divide(gradient, rows, out=gradient if reuse else None)
+
+        return run
+
+    yield Contender("scipy", WRITTEN, "log_softmax", lambda: Call(way(False), problem.outcome))
+    yield Contender(
+        "scipy", BEST, "log_softmax, rest in place", lambda: Call(way(True), problem.outcome)
+    )
+
+
+def _sklearn(problem: Any, _: object) -> Iterator[Contender]:
+    x = problem.logits
+    if x.ndim != 2 or x.shape[1] > MOST_SKLEARN_CLASSES:
+        return
+
+    def build(reuse: bool) -> Call:
+        # Where the classifiers that minimise this loss get it; it has no public name.
+        module = importlib.import_module("sklearn._loss.loss")
+        loss = module.HalfMultinomialLoss(n_classes=x.shape[1])
+        target = problem.target.astype(x.dtype)
+        keywords: dict[str, Any] = {"y_true": target, "raw_prediction": x}
+        keywords["n_threads"] = ss.get_num_threads()
+        if reuse:
+            keywords |= {"loss_out": np.empty_like(target), "gradient_out": problem.out}
+
+        # Each row's loss and gradient: the mean over the rows is left to the caller.
+        return Call(
+            lambda: loss.loss_gradient(**keywords),
+            lambda returned: {"loss": returned[0].mean(), "dlogits": returned[1] / problem.rows},
+        )
+
+    yield Contender("sklearn", WRITTEN, "loss_gradient", lambda: build(False))
+    yield Contender("sklearn", BEST, "loss_gradient, _out=", lambda: build(True))
+
+
+def _torch(problem: Any, torch: Any) -> Iterator[Contender]:
+    yield Contender(
+        "torch", WRITTEN, "backward()", lambda: _autograd(problem, torch, lambda loss: loss)
+    )
+    yield Contender(
+        "torch", BEST, "gradient by hand, in place", lambda: _by_hand(problem, torch, lambda f: f)
+    )
+
+
+def _compiled(problem: Any, torch: Any) -> Iterator[Contender]:
+    def compiler(function: Any) -> Any:
+        torch._dynamo.reset()
+        return torch.compile(function, dynamic=False)
+
+    yield Contender(
+        "torch.compile", WRITTEN, "backward()", lambda: _autograd(problem, torch, compiler)
+    )
+    yield Contender(
+        "torch.compile",
+        BEST,
+        "gradient by hand, in place",
+        lambda: _by_hand(problem, torch, compiler),
+    )
+
+
+def _autograd(problem: Any, torch: Any, transform: Callable[[Any], Any]) -> Call:
+    # torch's class axis is 1: the same as ours in every case.
+    x = torch.from_numpy(problem.logits).requires_grad_()
+    t = torch.from_numpy(problem.target)
+    loss_of = transform(torch.nn.functional.cross_entropy)
+
+    def run() -> Any:
+        x.grad = None
+        loss = loss_of(x, t)
+        loss.backward()
+        return loss
+
+    return Call(run, lambda loss: {"loss": loss.item(), "dlogits": x.grad.numpy()})
+
+
+def _by_hand(problem: Any, torch: Any, transform: Callable[[Any], Any]) -> Call:
+    x = torch.from_numpy(problem.logits)
+    index = torch.from_numpy(problem.index)
+    axis, part = problem.axis, 1 / problem.rows
+    decrement = torch.full(index.shape, -part, dtype=x.dtype)
+
+    def step(x: Any, index: Any, decrement: Any) -> Any:
+        torch.softmax(x, axis, out=x)
+        loss = -x.gather(axis, index).log().mean()
+        x.mul_(part).scatter_add_(axis, index, decrement)
+        return loss
+
+    step = transform(step)
+
+    def run() -> Any:
+        with torch.no_grad():
+            return step(x, index, decrement)
+
+    return Call(run, lambda loss: {"loss": loss.item(), "dlogits": x.numpy()})
+
+
+def _jax(problem: Any, jax: Any) -> Iterator[Contender]:
+    jnp, axis = jax.numpy, problem.axis
+
+    def loss_of(x: Any, index: Any) -> Any:
+        log_p = jax.nn.log_softmax(x, axis=axis)
+        return -jnp.take_along_axis(log_p, index, axis=axis).mean()
+
+    def build(donate: bool) -> Call:
+        step = jax.jit(jax.value_and_grad(loss_of), donate_argnums=0 if donate else ())
+        index = jnp.asarray(problem.index, dtype=jnp.int32)
+        x = jax.dlpack.from_dlpack(problem.logits)
+
+        def copy() -> None:
+            # A donated array is gone after the call: its memory holds the gradient.
+            nonlocal x
+            x = jax.block_until_ready(jnp.array(problem.first))
+
+        def donated() -> Any:
+            nonlocal x
+            loss, x = jax.block_until_ready(step(x, index))
+            return loss, x
+
+        if donate:
+            return Call(donated, problem.outcome, copy)
+        return Call(lambda: jax.block_until_ready(step(x, index)), problem.outcome)
+
+    yield Contender("jax", WRITTEN, "value_and_grad", lambda: build(False))
+    yield Contender("jax", BEST, "value_and_grad, donated", lambda: build(True))
+
+
+CONTENDERS: dict[str, Contenders] = {
+    "numpy": _numpy,
+    "scipy": _scipy,
+    "sklearn": _sklearn,
+    "torch": _torch,
+    "torch.compile": _compiled,
+    "jax": _jax,
+}

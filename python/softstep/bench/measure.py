@@ -1,0 +1,165 @@
+"""Interleaved timing: samples of all contenders of a case, in turns, in one process."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
+
+from softstep.bench.contender import Call, Problem
+
+# Idle threads of a library that is done may spin for a while (OpenBLAS's: 0.1 s; libgomp's: some
+# milliseconds) and would steal a core from the next contender.
+SPINNING = 0.1
+SETTLE_STEP_S, SETTLE_LIMIT_S = 0.002, 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured."""
+
+    repeats: int = 30
+    # Shorter samples measure the clock and the wake-up of parked threads.
+    sample_s: float = 0.005
+    # Rounds stop after this; the number of samples that were taken is reported.
+    case_s: float = 30.0
+
+
+@dataclass
+class Samples:
+    """The samples of one contender: seconds and page faults per call."""
+
+    # Of the next sample; it follows the contender's speed.
+    calls_per_sample: int
+    seconds: list[float] = field(default_factory=list)
+    faults: list[float] = field(default_factory=list)
+    involuntary_switches: int = 0
+    # Samples that began while another thread of this process was still busy.
+    unsettled: int = 0
+
+    @property
+    def median(self) -> float:
+        """Seconds of a call: what users see."""
+        return statistics.median(self.seconds)
+
+    @property
+    def best(self) -> float:
+        """Seconds of the fastest sample: what the code can do."""
+        return min(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range over the median."""
+        if len(self.seconds) < 2:
+            return 0.0
+        lower, _, upper = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return (upper - lower) / self.median
+
+
+def settle() -> bool:
+    """Wait until no other thread of this process is busy; False if one still is."""
+    end = time.perf_counter() + SETTLE_LIMIT_S
+    while True:
+        wall, cpu = time.perf_counter(), time.process_time()
+        time.sleep(SETTLE_STEP_S)
+        now = time.perf_counter()
+        if time.process_time() - cpu < SPINNING * (now - wall):
+            return True
+        if now > end:
+            return False
+
+
+def calls_per_sample(call: Call, sample_s: float) -> int:
+    """Return how many calls a sample needs to last ``sample_s``."""
+    count = 1
+    while True:
+        call.prepare()
+        seconds = _timed(call, count)
+        if seconds >= sample_s:
+            return count
+        # At most tenfold: the first calls are slower than the later ones.
+        wanted = count * sample_s / max(seconds, 1e-9)
+        count = max(count + 1, min(10 * count, int(1.1 * wanted) + 1))
+
+
+def order_of_round(count: int, number: int) -> list[int]:
+    """Return the order of ``count`` contenders in round ``number``.
+
+    Every second round is the one before it backwards (ABBA), so that a drift of the machine hits
+    all alike; each pair of rounds starts with another contender, so that nobody always runs after
+    the same one.
+    """
+    shift = number // 2 % count
+    order = [*range(shift, count), *range(shift)]
+    return order[::-1] if number % 2 else order
+
+
+def measure(
+    problem: Problem,
+    calls: Sequence[Call],
+    settings: Settings,
+    on_progress: Callable[[float], None] = lambda part: None,
+) -> list[Samples]:
+    """Time ``calls`` in turns; ``on_progress`` hears which part of the case is done."""
+    with _no_collector():
+        samples = []
+        for call in calls:
+            settle()
+            problem.restore()
+            samples.append(Samples(calls_per_sample(call, settings.sample_s)))
+        start = time.perf_counter()
+        for number in range(settings.repeats if calls else 0):
+            for index in order_of_round(len(calls), number):
+                _sample(problem, calls[index], samples[index], settings.sample_s)
+            used = (time.perf_counter() - start) / settings.case_s
+            on_progress(min(1.0, max(used, (number + 1) / settings.repeats)))
+            # Two rounds are the least that is balanced.
+            if used >= 1 and number % 2 and number + 1 < settings.repeats:
+                break
+    return samples
+
+
+def _sample(problem: Problem, call: Call, samples: Samples, sample_s: float) -> None:
+    quiet = settle()
+    # For everybody, whether or not it writes them: so the caches start alike too.
+    problem.restore()
+    call.prepare()
+    if samples.calls_per_sample > 1:
+        # Wakes the contender's parked threads and warms what a loop of small calls finds warm.
+        call.run()
+    count = samples.calls_per_sample
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = _timed(call, count)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    samples.seconds.append(seconds / count)
+    samples.faults.append((after.ru_minflt - before.ru_minflt) / count)
+    samples.involuntary_switches += after.ru_nivcsw - before.ru_nivcsw
+    samples.unsettled += not quiet
+    if not sample_s / 2 < seconds < 4 * sample_s:
+        # The machine was busier, or idler, when the number was found. The sample counts.
+        samples.calls_per_sample = max(1, int(count * sample_s / seconds))
+
+
+def _timed(call: Call, count: int) -> float:
+    run = call.run
+    start = time.perf_counter()
+    for _ in repeat(None, count):
+        run()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
