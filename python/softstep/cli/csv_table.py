@@ -81,8 +81,13 @@ def _layout(
     known = LABEL_NAMES if label_column is None else (label_column,)
     hits = [column for column, name in enumerate(names) if name in known]
     named = bool(hits) or not any(map(_is_number, names))
-    if expected == len(first):
-        return named, None
+    if expected is not None and len(first) != expected + 1:
+        if len(first) == expected:
+            return named, None
+        raise InputError(
+            f"{source}: expected {expected} features, as in training, and labels or not, "
+            f"got {len(first)} columns"
+        )
     if label_column is None:
         return named, hits[0] if hits else len(first) - 1
     if len(hits) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -49,7 +50,8 @@ class Bar(Progress):
             unit=" rows",
             unit_scale=True,
             dynamic_ncols=True,
-            bar_format="{desc} |{bar}| {percentage:3.0f}% {rate_fmt}{postfix}",
+            # Leaves the bar a few of 80 columns.
+            bar_format="{desc} |{bar}| {rate_fmt}{postfix}",
         )
 
     def rows(self, count: int) -> None:
@@ -71,7 +73,8 @@ def open_progress(epochs: int, rows: int, quiet: bool) -> Progress:
     """Choose how to show ``epochs`` epochs of ``rows`` rows."""
     if quiet:
         return Progress()
-    if sys.stderr.isatty():
+    # Some terminals (docker run -t) have no width, in which no bar fits.
+    if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns:
         try:
             tqdm = importlib.import_module("tqdm").tqdm
         except ImportError:
@@ -82,7 +85,5 @@ def open_progress(epochs: int, rows: int, quiet: bool) -> Progress:
 
 
 def _state(epoch: Epoch) -> str:
-    return (
-        f"loss {epoch.data_loss:.4f} + l2 {epoch.l2_penalty:.4f}  "
-        f"test accuracy {epoch.test_accuracy:.4f}"
-    )
+    loss = f"loss {epoch.data_loss:.4f} + l2 {epoch.l2_penalty:.4f}"
+    return f"{loss}  test acc {epoch.test_accuracy:.4f}"

@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="print the final line only")
     add("--threads", type=arg.whole(1), metavar="N", help="threads of the softstep kernels")
     add = parser.add_argument_group("training").add_argument
-    add("--hidden", type=arg.whole(1), nargs="+", default=[256], metavar="N", help="layer widths")
+    add("--hidden", type=arg.whole(1), nargs="+", default=[512], metavar="N", help="layer widths")
     add("--epochs", type=arg.whole(1), default=60, metavar="N", help="passes over the data")
-    add("--batch-size", type=arg.whole(1), default=32, metavar="N", help="rows per step")
-    add("--lr", type=arg.POSITIVE, default=0.2, metavar="ALPHA", help="step size at t = 0")
+    add("--batch-size", type=arg.whole(1), default=16, metavar="N", help="rows per step")
+    add("--lr", type=arg.POSITIVE, default=0.05, metavar="ALPHA", help="step size at t = 0")
     add("--schedule", choices=SCHEDULES, default="cosine", help="of the step size alpha_t")
     add(
         "--weight-decay",
@@ -83,10 +83,10 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(settings, problem, rng)
     layers = "-".join(map(str, trainer.sizes))
     title = f"{table.source}: MLP {layers}, {settings.epochs} epochs, seed {settings.seed}"
-    if not args.quiet:
-        train, test = len(problem.train[1]), len(problem.test[1])
-        print(f"{title}; {train} rows to train, {test} held out", flush=True)
     with output_folder(Path(args.output)) as folder:
+        if not args.quiet:
+            train, test = len(problem.train[1]), len(problem.test[1])
+            print(f"{title}; {train} rows to train, {test} held out", flush=True)
         kept = _train(trainer, args.quiet)
         done = len(kept.history)
         if done == 0:
