@@ -34,8 +34,11 @@ class Settings:
 class Samples:
     """The samples of one contender: seconds and page faults per call."""
 
-    # Of the next sample; it follows the contender's speed.
-    calls_per_sample: int
+    # In the next sample; it follows the contender's speed.
+    count: int
+    # Several calls are needed for a sample, unless the machine is very busy.
+    short: bool
+    calls: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     faults: list[float] = field(default_factory=list)
     involuntary_switches: int = 0
@@ -74,17 +77,13 @@ def settle() -> bool:
             return False
 
 
-def calls_per_sample(call: Call, sample_s: float) -> int:
-    """Return how many calls a sample needs to last ``sample_s``."""
-    count = 1
-    while True:
-        call.prepare()
-        seconds = _timed(call, count)
-        if seconds >= sample_s:
-            return count
-        # At most tenfold: the first calls are slower than the later ones.
-        wanted = count * sample_s / max(seconds, 1e-9)
-        count = max(count + 1, min(10 * count, int(1.1 * wanted) + 1))
+def seconds_of_a_call(call: Call, sample_s: float) -> float:
+    """Return the time of the fastest of a few calls, the first of which are slow."""
+    call.prepare()
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < 5 * sample_s and len(times) < 1000):
+        times.append(_timed(call, 1))
+    return min(times)
 
 
 def order_of_round(count: int, number: int) -> list[int]:
@@ -111,7 +110,10 @@ def measure(
         for call in calls:
             settle()
             problem.restore()
-            samples.append(Samples(calls_per_sample(call, settings.sample_s)))
+            seconds = seconds_of_a_call(call, settings.sample_s)
+            # A loop of short calls is faster than single ones, hence somewhat more.
+            short = seconds < settings.sample_s
+            samples.append(Samples(1 + int(1.2 * settings.sample_s / seconds), short))
         start = time.perf_counter()
         for number in range(settings.repeats if calls else 0):
             for index in order_of_round(len(calls), number):
@@ -129,20 +131,23 @@ def _sample(problem: Problem, call: Call, samples: Samples, sample_s: float) -> 
     # For everybody, whether or not it writes them: so the caches start alike too.
     problem.restore()
     call.prepare()
-    if samples.calls_per_sample > 1:
+    if samples.short:
         # Wakes the contender's parked threads and warms what a loop of small calls finds warm.
         call.run()
-    count = samples.calls_per_sample
+    count = samples.count
     before = resource.getrusage(resource.RUSAGE_SELF)
     seconds = _timed(call, count)
     after = resource.getrusage(resource.RUSAGE_SELF)
+    samples.calls.append(count)
     samples.seconds.append(seconds / count)
     samples.faults.append((after.ru_minflt - before.ru_minflt) / count)
     samples.involuntary_switches += after.ru_nivcsw - before.ru_nivcsw
     samples.unsettled += not quiet
-    if not sample_s / 2 < seconds < 4 * sample_s:
-        # The machine was busier, or idler, when the number was found. The sample counts.
-        samples.calls_per_sample = max(1, int(count * sample_s / seconds))
+    # The machine may be idler or busier than when the number was found. The sample counts.
+    if seconds < sample_s:
+        samples.count = 1 + int(1.2 * count * sample_s / seconds)
+    elif seconds > 10 * sample_s:
+        samples.count = (count + 1) // 2
 
 
 def _timed(call: Call, count: int) -> float:

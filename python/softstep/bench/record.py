@@ -60,7 +60,7 @@ class Entry:
                 "page_faults_per_call": sorted(samples.faults)[len(samples.faults) // 2],
                 "involuntary_switches": samples.involuntary_switches,
                 "unsettled_samples": samples.unsettled,
-                "calls_per_sample": samples.calls_per_sample,
+                "calls_per_sample": samples.calls,
                 "samples_ms": [1e3 * seconds for seconds in samples.seconds],
             }
         return result
