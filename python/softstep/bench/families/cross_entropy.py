@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import softstep as ss
 from softstep.bench.arrays import aligned, touched
 from softstep.bench.contender import BEST, OWN, WRITTEN, Call, Contender, Outcome
-from softstep.bench.families import cross_entropy_peers as peers
+from softstep.bench.families import cross_entropy_frameworks, cross_entropy_numpy
 from softstep.bench.streams import scale_stream
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
@@ -34,6 +34,10 @@ class CrossEntropy:
         self.target = aligned(rng.integers(shape[axis], size=rows))
         # The target with the class axis, as NumPy's *_along_axis want it.
         self.index = np.expand_dims(self.target, axis)
+        # All classes along the class axis: equal to the index at the target, in any order of loops.
+        self.classes = np.arange(shape[axis]).reshape(
+            [-1 if k == axis % len(shape) else 1 for k in range(len(shape))]
+        )
         self.out = touched(shape, dtype)
         self.elements = self.logits.size
         self.rows = self.target.size
@@ -84,4 +88,9 @@ def _roofline(problem: CrossEntropy, _: object) -> Iterator[Contender]:
         yield scale_stream(problem.logits, problem.first)
 
 
-CONTENDERS = {"roofline": _roofline, OWN: _softstep, **peers.CONTENDERS}
+CONTENDERS = {
+    "roofline": _roofline,
+    OWN: _softstep,
+    **cross_entropy_numpy.CONTENDERS,
+    **cross_entropy_frameworks.CONTENDERS,
+}

@@ -19,6 +19,7 @@ def _torch(problem: Any, torch: Any) -> Iterator[Contender]:
 
 
 def _compiled(problem: Any, torch: Any) -> Iterator[Contender]:
+    torch._dynamo.reset()
     yield Contender(
         "torch.compile",
         WRITTEN,
@@ -49,7 +50,6 @@ def _train(problem: Any, torch: Any, *, fused: bool = False, compiled: bool = Fa
         return torch.nn.functional.cross_entropy(model(x), target)
 
     if compiled:
-        torch._dynamo.reset()
         loss_of = torch.compile(loss_of, dynamic=False)
 
     def prepare() -> None:

@@ -55,6 +55,7 @@ def _torch(problem: Any, torch: Any) -> Iterator[Contender]:
 
 
 def _compiled(problem: Any, torch: Any) -> Iterator[Contender]:
+    torch._dynamo.reset()
     if len(problem.parameters) <= MOST_COMPILED_TENSORS:
         yield Contender(
             "torch.compile", WRITTEN, "step", lambda: _sgd(problem, torch, compiled=True)
@@ -70,7 +71,6 @@ def _sgd(problem: Any, torch: Any, *, compiled: bool = False, **keywords: bool) 
     sgd = torch.optim.SGD(parameters, lr=LR, momentum=MOMENTUM, weight_decay=DECAY, **keywords)
     step = sgd.step
     if compiled:
-        torch._dynamo.reset()
         step = torch.compile(step, dynamic=False)
     return Call(step, lambda _: problem.outcome(problem.parameters))
 
