@@ -100,8 +100,11 @@ def _roofline(problem: Training, _: object) -> Iterator[Contender]:
                 if x is not problem.x:
                     np.matmul(output, weight.T, out=x)
 
-        x, first = problem.x, problem.weights[0]
-        return Call(run, lambda _: {"y": x @ first}, expected={"y": x.astype(float) @ first})
+        inputs = problem.x.astype(np.float64)
+        for weight in problem.first_weights[:-1]:
+            inputs = inputs @ weight
+        last = inputs.T @ (inputs @ problem.first_weights[-1])
+        return Call(run, lambda _: {"last": gradients[-1]}, expected={"last": last})
 
     yield Contender(ROOFLINE, WRITTEN, "bare products", build)
 
