@@ -7,8 +7,8 @@
 namespace softstep::bindings {
 namespace {
 
-// NumPy's numbers of float32 and float64 are part of its ABI.
-constexpr int kNumpyFloat = 11, kNumpyDouble = 12;
+// NumPy's numbers of its types are part of its ABI.
+constexpr int kNumpyFloat = 11, kNumpyDouble = 12, kNumpyHalf = 23;
 
 bool native(const py::dtype& dtype) {
   const char order = dtype.byteorder();
@@ -18,6 +18,13 @@ bool native(const py::dtype& dtype) {
 bool is_float(const py::array& array) {
   const int number = array.dtype().num();
   return number == kNumpyFloat || number == kNumpyDouble;
+}
+
+// bfloat16 is ml_dtypes' type: known by its name.
+bool is_half_float(const py::array& array) {
+  const py::dtype dtype = array.dtype();
+  return dtype.num() == kNumpyHalf || (dtype.itemsize() == 2 && dtype.kind() == 'V' &&
+                                       py::str(dtype.attr("name")).equal(py::str("bfloat16")));
 }
 
 // Kernels address whole elements.
@@ -48,6 +55,8 @@ Bytes bytes_of(const py::array& array) {
 
 // Conservative, exact for every array that slicing and transposing can make.
 bool overlaps_itself(const py::array& array) {
+  if (array.size() == 0)
+    return false;
   std::vector<py::ssize_t> order;
   for (py::ssize_t d = 0; d < array.ndim(); ++d)
     if (array.shape(d) > 1)
@@ -112,19 +121,36 @@ double as_temperature(const py::handle& object) {
   return temperature;
 }
 
-py::array as_float_input(const py::handle& object, const char* name) {
+namespace {
+py::array as_input(const py::handle& object, const char* name, bool halves, const char* expected) {
   py::array array = numpy_array(object, name);
-  if (is_float(array)) {
+  if (is_float(array) || (halves && is_half_float(array))) {
     if (native(array.dtype()) && element_addressed(array))
       return array;
-    return converted(array, array.dtype().num() == kNumpyFloat ? py::dtype::of<float>()
-                                                               : py::dtype::of<double>());
+    return converted(array, py::dtype(array.dtype().attr("newbyteorder")("=")));
   }
   const char kind = array.dtype().kind();
   if (kind != 'i' && kind != 'u' && kind != 'b')
-    throw py::type_error(std::string(name) + ": expected float32 or float64, got " +
+    throw py::type_error(std::string(name) + ": expected " + expected + ", got " +
                          dtype_text(array));
   return converted(array, py::dtype::of<double>());
+}
+} // namespace
+
+py::array as_float_input(const py::handle& object, const char* name) {
+  return as_input(object, name, false, "float32 or float64");
+}
+
+py::array as_any_float_input(const py::handle& object, const char* name) {
+  return as_input(object, name, true, "float16, bfloat16, float32 or float64");
+}
+
+py::array as_compute_input(const py::handle& object, const char* name, const py::array& logits) {
+  py::array array = as_any_float_input(object, name);
+  const py::dtype dtype = compute_dtype(logits);
+  if (array.dtype().num() == dtype.num() && (array.flags() & py::array::c_style))
+    return array;
+  return converted(array, dtype);
 }
 
 py::array as_input_like(const py::handle& object, const char* name, const py::array& other) {
@@ -139,7 +165,8 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
   if (!py::isinstance<py::array>(object))
     throw py::type_error(prefix + "expected a NumPy array, got " + type_text(object));
   py::array array = py::reinterpret_borrow<py::array>(object);
-  if (!is_float(array) || !native(array.dtype()) || dtype_of(array) != dtype_of(like))
+  if (!(is_float(array) || is_half_float(array)) || !native(array.dtype()) ||
+      dtype_of(array) != dtype_of(like))
     throw py::type_error(prefix + "expected " + dtype_text(like) + ", got " + dtype_text(array));
   require_shape(array, name, shape_of(like));
   if (!array.writeable())
@@ -155,7 +182,16 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
 std::string dtype_text(const py::array& array) { return py::str(array.dtype()); }
 
 DType dtype_of(const py::array& array) {
-  return array.dtype().num() == kNumpyFloat ? DType::kFloat32 : DType::kFloat64;
+  switch (array.dtype().num()) {
+  case kNumpyFloat:
+    return DType::kFloat32;
+  case kNumpyDouble:
+    return DType::kFloat64;
+  case kNumpyHalf:
+    return DType::kFloat16;
+  default:
+    return DType::kBFloat16;
+  }
 }
 
 std::vector<py::ssize_t> shape_of(const py::array& array) {

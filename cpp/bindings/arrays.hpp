@@ -15,7 +15,7 @@ namespace softstep::bindings {
 
 namespace py = pybind11;
 
-enum class DType { kFloat32, kFloat64 };
+enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16 };
 
 // Number arguments, with an error that names the argument.
 double as_number(const py::handle& object, const char* name);
@@ -27,6 +27,13 @@ double as_temperature(const py::handle& object);
 // become float64. Arrays that the kernels cannot read in place (misaligned, other byte order) are
 // copied.
 py::array as_float_input(const py::handle& object, const char* name);
+
+// The same, but float16 and (ml_dtypes') bfloat16 arrays are taken as they are.
+py::array as_any_float_input(const py::handle& object, const char* name);
+
+// A C-contiguous float32 or float64 array of the dtype that `logits` is computed in, copied if
+// needed.
+py::array as_compute_input(const py::handle& object, const char* name, const py::array& logits);
 
 // The same, turned into the dtype of another argument.
 py::array as_input_like(const py::handle& object, const char* name, const py::array& other);
@@ -65,11 +72,11 @@ template <class T> ops::Operand<T> operand(const py::array& array, py::ssize_t a
   return o;
 }
 
-// `first` gives the shape; null handles are operands that the problem does not have.
-template <class T>
-ops::RowProblem<T> row_problem(py::ssize_t axis, const py::array& first, const py::array* second,
-                               const py::array* output) {
-  ops::RowProblem<T> problem;
+// `first` gives the shape; null pointers are operands that the problem does not have.
+template <class S, class Q = S>
+ops::RowProblem<S, Q> row_problem(py::ssize_t axis, const py::array& first, const py::array* second,
+                                  const py::array* output, const py::array* mask = nullptr) {
+  ops::RowProblem<S, Q> problem;
   problem.cols = first.shape(axis);
   for (py::ssize_t d = 0; d < first.ndim(); ++d) {
     if (d == axis)
@@ -77,18 +84,44 @@ ops::RowProblem<T> row_problem(py::ssize_t axis, const py::array& first, const p
     problem.shape.push_back(first.shape(d));
     problem.rows *= first.shape(d);
   }
-  problem.operands[0] = operand<T>(first, axis);
+  problem.first = operand<S>(first, axis);
   if (second)
-    problem.operands[1] = operand<T>(*second, axis);
+    problem.second = operand<Q>(*second, axis);
   if (output)
-    problem.operands[2] = operand<T>(*output, axis);
+    problem.output = operand<S>(*output, axis);
+  if (mask)
+    problem.mask = operand<std::uint8_t>(*mask, axis);
   problem.coalesce();
   return problem;
 }
 
-// Calls f(T{}) with the element type of the array.
+// Calls f(T{}) with the element type of a float32 or float64 array.
 template <class F> decltype(auto) with_type(const py::array& array, F f) {
   return dtype_of(array) == DType::kFloat32 ? f(float{}) : f(double{});
+}
+
+// Calls f(S{}) with the storage type of the array.
+template <class F> decltype(auto) with_storage(const py::array& array, F f) {
+  switch (dtype_of(array)) {
+  case DType::kFloat16:
+    return f(Float16{});
+  case DType::kBFloat16:
+    return f(BFloat16{});
+  case DType::kFloat32:
+    return f(float{});
+  default:
+    return f(double{});
+  }
+}
+
+template <class T> T* data_of(const py::array& array) {
+  return static_cast<T*>(const_cast<void*>(array.data()));
+}
+inline bool is_half(const py::array& array) { return array.itemsize() == 2; }
+
+// What results per row and sums have: float32 for half precision.
+inline py::dtype compute_dtype(const py::array& array) {
+  return is_half(array) ? py::dtype::of<float>() : array.dtype();
 }
 
 } // namespace softstep::bindings

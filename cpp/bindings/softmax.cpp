@@ -1,63 +1,103 @@
 #include "ops/softmax.hpp"
 #include "bindings/arrays.hpp"
 
+#include <limits>
+#include <optional>
+#include <type_traits>
+
 namespace softstep::bindings {
 namespace {
 
 using ops::SoftmaxOp;
 
-// softmax, log_softmax: one result for each class.
+template <class S> S negative_infinity() {
+  if constexpr (std::is_same_v<S, Float16>)
+    return {0xfc00};
+  else if constexpr (std::is_same_v<S, BFloat16>)
+    return {0xff80};
+  else
+    return -std::numeric_limits<S>::infinity();
+}
+
+// A boolean array of the shape of x, or nothing.
+std::optional<py::array> as_mask(const py::object& object, const py::array& x) {
+  if (object.is_none())
+    return std::nullopt;
+  const py::array mask = py::array::ensure(object);
+  if (!mask || mask.dtype().kind() != 'b')
+    throw py::type_error("where: expected a boolean array, got " +
+                         (mask ? dtype_text(mask) : "something that is no array"));
+  require_shape(mask, "where", shape_of(x));
+  return mask;
+}
+const py::array* pointer(const std::optional<py::array>& array) {
+  return array ? &*array : nullptr;
+}
+
+// softmax, log_softmax: one result for each class. Classes where the mask is false count as -inf.
 py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& axis_arg,
-                      const py::object& temperature_arg, const py::object& out) {
-  const py::array x = as_float_input(logits, "x");
+                      const py::object& temperature_arg, const py::object& out,
+                      const py::object& where) {
+  const py::array x = as_any_float_input(logits, "x");
   const py::ssize_t axis = as_axis(axis_arg, x, "x");
   const double temperature = as_temperature(temperature_arg);
+  const std::optional<py::array> mask = as_mask(where, x);
   const py::array y = out.is_none() ? new_array(shape_of(x), x) : as_output(out, "out", x);
   refuse_overlap(y, "out", x, "x");
-  with_type(x, [&](auto type) {
-    using T = decltype(type);
-    const auto problem = row_problem<T>(axis, x, nullptr, &y);
+  if (mask)
+    refuse_overlap(y, "out", *mask, "where", false);
+  with_storage(x, [&](auto type) {
+    using S = decltype(type);
+    auto problem = row_problem<S>(axis, x, nullptr, &y, pointer(mask));
+    problem.masked_first = negative_infinity<S>();
     py::gil_scoped_release unlocked;
-    ops::softmax_family<T>(op, problem, nullptr, temperature);
+    ops::softmax_family<S>(op, problem, nullptr, temperature);
   });
   return y;
 }
 
 // logsumexp, entropy: one result for each row.
 py::array reduce_classes(SoftmaxOp op, const py::object& logits, const py::object& axis_arg,
-                         const py::object& temperature_arg) {
-  const py::array x = as_float_input(logits, "x");
+                         const py::object& temperature_arg, const py::object& where) {
+  const py::array x = as_any_float_input(logits, "x");
   const py::ssize_t axis = as_axis(axis_arg, x, "x");
   const double temperature = as_temperature(temperature_arg);
+  const std::optional<py::array> mask = as_mask(where, x);
   const py::array result = new_array(without_axis(shape_of(x), axis), x);
-  with_type(x, [&](auto type) {
-    using T = decltype(type);
-    const auto problem = row_problem<T>(axis, x, nullptr, nullptr);
-    T* row_result = static_cast<T*>(const_cast<void*>(result.data()));
+  with_storage(x, [&](auto type) {
+    using S = decltype(type);
+    auto problem = row_problem<S>(axis, x, nullptr, nullptr, pointer(mask));
+    problem.masked_first = negative_infinity<S>();
+    S* row_result = data_of<S>(result);
     py::gil_scoped_release unlocked;
-    ops::softmax_family<T>(op, problem, row_result, temperature);
+    ops::softmax_family<S>(op, problem, row_result, temperature);
   });
   return result;
 }
 
+// Classes where the mask is false have a probability of 0 and no gradient.
 py::array backward(SoftmaxOp op, const py::object& upstream, const py::object& forward,
                    const py::object& axis_arg, const py::object& temperature_arg,
-                   const py::object& out) {
-  const py::array y = as_float_input(forward, "y");
-  const py::array dy = as_float_input(upstream, "dy");
+                   const py::object& out, const py::object& where) {
+  const py::array y = as_any_float_input(forward, "y");
+  const py::array dy = as_any_float_input(upstream, "dy");
   if (dtype_of(dy) != dtype_of(y))
     throw py::type_error("dy: expected " + dtype_text(y) + ", got " + dtype_text(dy));
   require_shape(dy, "dy", shape_of(y));
   const py::ssize_t axis = as_axis(axis_arg, y, "y");
   const double temperature = as_temperature(temperature_arg);
+  const std::optional<py::array> mask = as_mask(where, y);
   const py::array dx = out.is_none() ? new_array(shape_of(y), y) : as_output(out, "out", y);
   refuse_overlap(dx, "out", y, "y");
   refuse_overlap(dx, "out", dy, "dy");
-  with_type(y, [&](auto type) {
-    using T = decltype(type);
-    const auto problem = row_problem<T>(axis, y, &dy, &dx);
+  if (mask)
+    refuse_overlap(dx, "out", *mask, "where", false);
+  with_storage(y, [&](auto type) {
+    using S = decltype(type);
+    auto problem = row_problem<S>(axis, y, &dy, &dx, pointer(mask));
+    problem.masked_first = op == SoftmaxOp::kSoftmaxBackward ? S{} : negative_infinity<S>();
     py::gil_scoped_release unlocked;
-    ops::softmax_family<T>(op, problem, nullptr, temperature);
+    ops::softmax_family<S>(op, problem, nullptr, temperature);
   });
   return dx;
 }
@@ -69,24 +109,26 @@ void register_softmax(py::module_& m) {
     m.def(
         name,
         [op](const py::object& x, const py::object& axis, const py::object& temperature,
-             const py::object& out) { return map_classes(op, x, axis, temperature, out); },
-        py::arg("x"), py::arg("axis"), py::arg("temperature"), py::arg("out"));
+             const py::object& out,
+             const py::object& where) { return map_classes(op, x, axis, temperature, out, where); },
+        py::arg("x"), py::arg("axis"), py::arg("temperature"), py::arg("out"), py::arg("where"));
   };
   const auto define_reduce = [&](const char* name, SoftmaxOp op) {
     m.def(
         name,
-        [op](const py::object& x, const py::object& axis, const py::object& temperature) {
-          return reduce_classes(op, x, axis, temperature);
-        },
-        py::arg("x"), py::arg("axis"), py::arg("temperature"));
+        [op](const py::object& x, const py::object& axis, const py::object& temperature,
+             const py::object& where) { return reduce_classes(op, x, axis, temperature, where); },
+        py::arg("x"), py::arg("axis"), py::arg("temperature"), py::arg("where"));
   };
   const auto define_backward = [&](const char* name, SoftmaxOp op) {
     m.def(
         name,
         [op](const py::object& dy, const py::object& y, const py::object& axis,
-             const py::object& temperature,
-             const py::object& out) { return backward(op, dy, y, axis, temperature, out); },
-        py::arg("dy"), py::arg("y"), py::arg("axis"), py::arg("temperature"), py::arg("out"));
+             const py::object& temperature, const py::object& out, const py::object& where) {
+          return backward(op, dy, y, axis, temperature, out, where);
+        },
+        py::arg("dy"), py::arg("y"), py::arg("axis"), py::arg("temperature"), py::arg("out"),
+        py::arg("where"));
   };
   define_map("softmax", SoftmaxOp::kSoftmax);
   define_map("log_softmax", SoftmaxOp::kLogSoftmax);

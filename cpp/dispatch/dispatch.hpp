@@ -5,6 +5,7 @@
 #include "kernels/kernels.hpp"
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace softstep::dispatch {
@@ -21,11 +22,16 @@ void use_isa(const std::string& isa);
 
 const Kernels& active();
 
-template <class T> const KernelsOf<T>& active_for() {
-  if constexpr (sizeof(T) == sizeof(float))
+// The kernels of a storage type.
+template <class S> const auto& active_for() {
+  if constexpr (std::is_same_v<S, float>)
     return active().float32;
-  else
+  else if constexpr (std::is_same_v<S, double>)
     return active().float64;
+  else if constexpr (std::is_same_v<S, Float16>)
+    return active().float16;
+  else
+    return active().bfloat16;
 }
 
 } // namespace softstep::dispatch

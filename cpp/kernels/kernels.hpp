@@ -9,6 +9,23 @@ namespace softstep {
 
 using Size = std::ptrdiff_t;
 
+// Storage of half precision, computed in float32.
+struct Float16 {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+// What is computed for a storage type, and stored for its rows and weights.
+template <class S> struct ComputeOf {
+  using type = float;
+};
+template <> struct ComputeOf<double> {
+  using type = double;
+};
+template <class S> using Compute = typename ComputeOf<S>::type;
+
 // How a kernel walks a block of rows (one row = the logits of one sample):
 //   kRowShape   classes are adjacent; stride = elements from row to row; lanes run along the
 //   classes kLaneShape  rows are adjacent; stride = elements from class to class; one row per lane
@@ -20,32 +37,47 @@ template <class T> struct Matrix {
 };
 
 // softmax, log_softmax: x -> y.  logsumexp, entropy: x -> row_result.  backwards: (y, dy) -> dx.
-template <class T> struct SoftmaxTask {
-  Matrix<const T> x; // logits; for the backwards the forward's result y
-  Matrix<const T> dy;
-  Matrix<T> y;   // may be x or dy itself
-  T* row_result; // one per row
+template <class S> struct SoftmaxTask {
+  Matrix<const S> x; // logits; for the backwards the forward's result y
+  Matrix<const S> dy;
+  Matrix<S> y;   // may be x or dy itself
+  S* row_result; // one per row
   Size rows, cols;
-  T scale; // 1 / temperature
+  Compute<S> scale; // 1 / temperature
 };
 
 constexpr std::int32_t kIgnoredRow = -1;
+constexpr Size kMaxPoints = 1024; // classes with a mass of their own in one row
 
-// Exactly one of target and probabilities.data is given.
-template <class T> struct CrossEntropyTask {
-  Matrix<const T> logits;
-  Matrix<T> dlogits; // data may be null (forward only) or the logits themselves
-  const std::int32_t*
-      target; // checked class indices; kIgnoredRow: loss 0, gradient 0, row not used
-  Matrix<const T> probabilities;
+// The target of a row is its points (class, mass), or probabilities; label smoothing is added.
+template <class S> struct CrossEntropyTask {
+  using T = Compute<S>;
+  Matrix<const S> logits;
+  Matrix<S> dlogits; // data may be null (forward only) or the logits themselves
+  // Point k of row r: class target[k * point_stride + r], of mass mass[...], 1 if mass is null.
+  // Rows whose targets are all kIgnoredRow have loss 0 and gradient 0 and are not used.
+  const std::int32_t* target; // null: no points, every row counts
+  const T* mass;
+  Size points, point_stride;
+  // Probabilities of either type, or neither; target then only tells ignored rows.
+  Matrix<const S> probabilities;
+  Matrix<const T> wide_probabilities;
   const T* weight;     // per class, or null
   const T* row_weight; // per row, or null
-  T* loss;             // per row, times its row_weight
   Size rows, cols;
   T scale;           // 1 / temperature
-  T label_smoothing; // spread over all classes
+  T softcap;         // logits are softcap * tanh(logits / softcap) first; 0: not
+  T label_smoothing; // spread over all classes, or over those that are not -inf
+  bool smooth_finite;
   T z_loss;
   T upstream; // d(result) / d(loss of a row of row_weight 1)
+  // Results of each row; all but loss may be null.
+  T* loss; // times its row_weight
+  T* lse;
+  T* nll; // -log p of the (first) target; 0 for probabilities
+  T* entropy;
+  T* dtemperature; // d(loss)/d(temperature) of the row
+  std::int32_t* argmax;
 };
 
 template <class T> struct HingeTask {
@@ -83,12 +115,12 @@ template <class T> struct SgdTask {
 };
 
 // Each family exports its pointers as constants; a table points at them.
-template <class T> struct SoftmaxKernels {
-  using Kernel = void (*)(const SoftmaxTask<T>&) noexcept;
+template <class S> struct SoftmaxKernels {
+  using Kernel = void (*)(const SoftmaxTask<S>&) noexcept;
   Kernel softmax, log_softmax, logsumexp, entropy, softmax_backward, log_softmax_backward;
 };
-template <class T> struct CrossEntropyKernels {
-  void (*cross_entropy)(const CrossEntropyTask<T>&) noexcept;
+template <class S> struct CrossEntropyKernels {
+  void (*cross_entropy)(const CrossEntropyTask<S>&) noexcept;
 };
 template <class T> struct HingeKernels {
   void (*hinge)(const HingeTask<T>&) noexcept;
@@ -130,10 +162,18 @@ template <class T> struct KernelsOf {
   const MathKernels<T>* math;
 };
 
+template <class S> struct HalfKernelsOf {
+  const SoftmaxKernels<S>* softmax[kShapes];
+  const CrossEntropyKernels<S>* cross_entropy[kShapes];
+  const TransposeKernels<S>* transpose;
+};
+
 struct Kernels {
   const char* isa;
   KernelsOf<float> float32;
   KernelsOf<double> float64;
+  HalfKernelsOf<Float16> float16;
+  HalfKernelsOf<BFloat16> bfloat16;
 };
 
 } // namespace softstep

@@ -3,7 +3,8 @@
 #pragma once
 
 #include "kernels.hpp"
-#include "math.hpp"
+#include "logit_shift.hpp"
+#include "storage.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
@@ -12,22 +13,22 @@ namespace {
 template <class T, bool kWhole> struct LaneGroup {
   Size first, count;
 
-  SOFTSTEP_INLINE Vec<T> load_from(const T* row_values, T fill = 0) const {
+  template <class S> SOFTSTEP_INLINE Vec<T> load_from(const S* row_values) const {
     if constexpr (kWhole)
       return load(row_values + first);
     else
-      return partial_load(row_values + first, count, fill);
+      return partial_load(row_values + first, count);
   }
-  SOFTSTEP_INLINE Vec<T> load_class(Matrix<const T> m, Size c) const {
+  template <class S> SOFTSTEP_INLINE Vec<T> load_class(Matrix<const S> m, Size c) const {
     return load_from(m.data + c * m.stride);
   }
-  SOFTSTEP_INLINE void store_to(T* row_values, Vec<T> v) const {
+  template <class S> SOFTSTEP_INLINE void store_to(S* row_values, Vec<T> v) const {
     if constexpr (kWhole)
       store(row_values + first, v);
     else
       partial_store(row_values + first, count, v);
   }
-  SOFTSTEP_INLINE void store_class(Matrix<T> m, Size c, Vec<T> v) const {
+  template <class S> SOFTSTEP_INLINE void store_class(Matrix<S> m, Size c, Vec<T> v) const {
     store_to(m.data + c * m.stride, v);
   }
 };
@@ -72,8 +73,8 @@ template <class T> struct LaneSum {
   }
 };
 
-template <class T, class Group>
-SOFTSTEP_INLINE Vec<T> max_lanes(Group group, Matrix<const T> x, Size cols) {
+template <class T, class Group, class S>
+SOFTSTEP_INLINE Vec<T> max_lanes(Group group, Matrix<const S> x, Size cols) {
   Vec<T> top = broadcast<T>(-kInfinity<T>);
   for (Size c = 0; c < cols; ++c)
     top = max(group.load_class(x, c), top);
@@ -82,8 +83,8 @@ SOFTSTEP_INLINE Vec<T> max_lanes(Group group, Matrix<const T> x, Size cols) {
 
 // Rows whose maximum is +inf and that hold no NaN: their sum is NaN, but relative to the infinity
 // its logarithm is 0.
-template <class T, class Group>
-SOFTSTEP_INLINE Mask<T> infinite_lanes(Group group, Matrix<const T> x, Size cols, Vec<T> top) {
+template <class T, class Group, class S>
+SOFTSTEP_INLINE Mask<T> infinite_lanes(Group group, Matrix<const S> x, Size cols, Vec<T> top) {
   Mask<T> infinite = top == kInfinity<T>;
   if (any<T>(infinite)) {
     for (Size c = 0; c < cols; ++c) {

@@ -28,6 +28,12 @@ SOFTSTEP_INLINE Vec<T> horner(const T (&c)[N], Vec<T> x) {
     return fma(horner<T, N, K + 1>(c, x), x, broadcast<T>(c[K]));
 }
 
+// c[K] + c[K + 1] x + ...
+template <std::size_t K, class T, std::size_t N>
+SOFTSTEP_INLINE Vec<T> horner_from(const T (&c)[N], Vec<T> x) {
+  return horner<T, N, K>(c, x);
+}
+
 // e^t for t that does not overflow: 2^n e^r with n = round(t / ln2), |r| <= ln2 / 2. 0 where 2^n
 // would be subnormal. Adding 1.5 * 2^mantissa rounds to an integer; the exponent bias is in that
 // constant, so the low bits of the sum are the exponent field of 2^n, which is multiplied in, not
@@ -71,6 +77,20 @@ template <class T> SOFTSTEP_INLINE Vec<T> log(Vec<T> v) {
   const Vec<T> low = fma(n, broadcast<T>(C::kLn2Lo), log1p_product<T>(f, h));
   const Vec<T> result = fma(n, broadcast<T>(C::kLn2Hi), f - (h - low));
   return select<T>(v == v, result, v);
+}
+
+template <class T> struct Tanh {
+  Vec<T> value, slope; // slope = 1 - tanh^2
+};
+
+// From e = exp(-2|a|): (1 - e) / (1 + e), with 1 - e = -expm1(-2|a|) from the polynomial near 0.
+// The slope 4 e / (1 + e)^2 has no cancellation where tanh is 1 but for rounding.
+template <class T> SOFTSTEP_INLINE Tanh<T> tanh(Vec<T> a) {
+  const Vec<T> t = a < T(0) ? a + a : -(a + a);
+  const Vec<T> e = exp<T>(t), small = -t * horner_from<1, T>(Coefficients<T>::kExp, t);
+  const Vec<T> gap = select<T>(t > T(-0.34), small, T(1) - e), sum = T(1) + e;
+  const Vec<T> value = gap / sum;
+  return {select<T>(a < T(0), -value, value), (T(4) * e) / (sum * sum)};
 }
 
 SOFTSTEP_INLINE double exp_scalar(double t) { return exp<double>(broadcast<double>(t))[0]; }

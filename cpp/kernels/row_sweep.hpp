@@ -3,7 +3,8 @@
 // ends, with the lanes that were already done masked out; so nothing outside the row is touched.
 #pragma once
 
-#include "math.hpp"
+#include "logit_shift.hpp"
+#include "storage.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
@@ -31,7 +32,8 @@ template <class T> SOFTSTEP_INLINE Mask<T> last_lanes(Size n) {
 }
 
 // y[i] = f(i) for begin <= i < end, a vector at a time. f may read y[i].
-template <class T, class F> SOFTSTEP_INLINE void map_row(T* y, Size begin, Size end, F f) {
+template <class S, class F> SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
+  using T = Compute<S>;
   constexpr Size w = kLanes<T>;
   Size i = begin;
 #pragma GCC unroll 4
@@ -61,7 +63,8 @@ template <class T, class F> SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f)
   return reduce<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-template <class T> SOFTSTEP_INLINE T max_row(const T* x, Size begin, Size end) {
+template <class S> SOFTSTEP_INLINE Compute<S> max_row(const S* x, Size begin, Size end) {
+  using T = Compute<S>;
   constexpr Size w = kLanes<T>;
   Vec<T> top[4];
   for (Vec<T>& v : top)
@@ -78,7 +81,8 @@ template <class T> SOFTSTEP_INLINE T max_row(const T* x, Size begin, Size end) {
   return reduce_max<T>(max(max(top[0], top[1]), max(top[2], top[3])));
 }
 
-template <class T> bool has_nan(const T* x, Size begin, Size end) {
+template <class S> bool has_nan(const S* x, Size begin, Size end) {
+  using T = Compute<S>;
   const T found = sum_row<T>(begin, end, [&](Size i) {
     const Vec<T> v = load(x + i);
     return select<T>(v == v, Vec<T>{}, v);
@@ -86,22 +90,11 @@ template <class T> bool has_nan(const T* x, Size begin, Size end) {
   return found != found;
 }
 
-// (x - max) * scale, the argument of the exponential. The common scale of 1 costs nothing.
-template <class T, bool kScaled> struct Shift {
-  Vec<T> max, scale;
-  SOFTSTEP_INLINE Shift(T row_max, T row_scale)
-      // A row that is -inf so far has no maximum to subtract: its exponentials are 0, not NaN.
-      : max(broadcast<T>(row_max == -kInfinity<T> ? T(0) : row_max)),
-        scale(broadcast<T>(row_scale)) {}
-  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> x) const {
-    return kScaled ? (x - max) * scale : x - max;
-  }
-};
-
 // Exponentials of one block, stored if kStore, and their sum without the class `hole` (or -1).
-template <bool kStore, bool kScaled, class T>
-SOFTSTEP_INLINE T exp_block(T* e, const T* x, Size begin, Size end, Size hole,
-                            Shift<T, kScaled> shift) {
+template <bool kStore, class S, class Shift>
+SOFTSTEP_INLINE Compute<S> exp_block(S* e, const S* x, Size begin, Size end, Size hole,
+                                     Shift shift) {
+  using T = Compute<S>;
   constexpr Size w = kLanes<T>;
   Vec<T> sum[4] = {};
   const auto exp_at = [&](Size i) {
@@ -148,30 +141,31 @@ SOFTSTEP_INLINE T exp_block(T* e, const T* x, Size begin, Size end, Size hole,
 
 // The running maximum and the sum of exponentials of a row, block by block; if kStore, with the
 // exponentials in e (which may be x), each block relative to the maximum known by then.
-template <class T, bool kStore, bool kScaled> struct RowSweep {
+template <class S, class Shift, bool kStore> struct RowSweep {
+  using T = Compute<S>;
   RowBlocks blocks;
-  T scale;
-  T max = -kInfinity<T>;
-  double sum = 0; // of exp((x - max) * scale), without the hole
+  ShiftScale<T> scale;
+  T max = -kInfinity<T>; // of the (capped) logits
+  double sum = 0;        // of exp((x - max) * scale), without the hole
   // A row with +inf has the sum NaN, but a NaN of its own only if it holds one.
   bool infinite = false, nan = false;
   T block_max[kMaxBlocks];
 
-  SOFTSTEP_INLINE RowSweep(Size cols, T row_scale) : blocks(cut_row(cols)), scale(row_scale) {}
+  SOFTSTEP_INLINE RowSweep(Size cols, ShiftScale<T> row_scale)
+      : blocks(cut_row(cols)), scale(row_scale) {}
 
   // before(begin, end, max) sees each block's logits while they are cached and not overwritten.
-  template <class Before> SOFTSTEP_INLINE void run(T* e, const T* x, Size hole, Before before) {
+  template <class Before> SOFTSTEP_INLINE void run(S* e, const S* x, Size hole, Before before) {
     for (Size b = 0; b < blocks.count; ++b) {
       const Size begin = blocks.begin(b), end = blocks.end(b);
-      raise_max(max_row(x, begin, end));
+      raise_max(Shift::cap(max_row(x, begin, end), scale));
       if (max == kInfinity<T>) {
         nan |= (!infinite && sum != sum) || has_nan(x, begin, end);
         infinite = true;
       }
       block_max[b] = max;
       before(begin, end, max);
-      sum += static_cast<double>(
-          exp_block<kStore>(e, x, begin, end, hole, Shift<T, kScaled>(max, scale)));
+      sum += static_cast<double>(exp_block<kStore>(e, x, begin, end, hole, Shift(max, scale)));
     }
   }
 
@@ -191,7 +185,7 @@ template <class T, bool kStore, bool kScaled> struct RowSweep {
     if (from == to || from == -kInfinity<T>)
       return 1;
     return exp_scalar((static_cast<double>(from) - static_cast<double>(to)) *
-                      static_cast<double>(scale));
+                      static_cast<double>(scale.scale));
   }
 
   // Calls apply(begin, end, correction) for each run of blocks that were stored relative to one

@@ -56,7 +56,7 @@ template <class T> SOFTSTEP_INLINE Vec<T> load(const T* from) {
 template <class T> SOFTSTEP_INLINE void store(T* to, Vec<T> v) { std::memcpy(to, &v, sizeof v); }
 
 // The first n < lanes elements; the other lanes hold `fill`.
-template <class T> SOFTSTEP_INLINE Vec<T> partial_load(const T* from, Size n, T fill) {
+template <class T> SOFTSTEP_INLINE Vec<T> partial_load(const T* from, Size n, T fill = 0) {
   Vec<T> v = broadcast<T>(fill);
   std::memcpy(&v, from, static_cast<std::size_t>(n) * sizeof(T));
   return v;

@@ -11,8 +11,8 @@ template <class T> struct LaneNormalizer {
 
 // f(c, u, e) sees the shifted logit u of class c and its exponential e; fold() as in
 // for_each_class.
-template <class T, class Group, class F, class Fold>
-SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, Matrix<const T> x, Size cols, T scale, F f,
+template <class T, class S, class Group, class F, class Fold>
+SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, Matrix<const S> x, Size cols, T scale, F f,
                                             Fold fold) {
   const Vec<T> top = max_lanes<T>(group, x, cols);
   const Vec<T> reference = finite_reference<T>(top);
@@ -32,29 +32,37 @@ SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, Matrix<const T> x, Size
   return {top, sum.total()};
 }
 
-template <class T, class Group>
-SOFTSTEP_INLINE Vec<T> log_sum(Group group, Matrix<const T> x, Size cols,
+template <class T, class S, class Group>
+SOFTSTEP_INLINE Vec<T> log_sum(Group group, Matrix<const S> x, Size cols,
                                LaneNormalizer<T> normalizer) {
   return select<T>(infinite_lanes<T>(group, x, cols, normalizer.top), Vec<T>{},
                    log<T>(normalizer.sum));
 }
 
-template <class T> void softmax(const SoftmaxTask<T>& task) noexcept {
+template <class S> void softmax(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
-    const auto normalizer = normalize(
-        group, task.x, task.cols, task.scale,
-        [&](Size c, Vec<T>, Vec<T> e) { group.store_class(task.y, c, e); }, [] {});
-    const Vec<T> factor = T(1) / normalizer.sum;
-    for (Size c = 0; c < task.cols; ++c)
-      group.store_class(task.y, c, group.load_from(task.y.data + c * task.y.stride) * factor);
+    const auto keep = [&](Size c, Vec<T>, Vec<T> e) {
+      if constexpr (kKeepsExponentials<S>)
+        group.store_class(task.y, c, e);
+    };
+    const auto normalizer = normalize<T>(group, task.x, task.cols, task.scale, keep, [] {});
+    const Vec<T> factor = T(1) / normalizer.sum, reference = finite_reference<T>(normalizer.top);
+    for (Size c = 0; c < task.cols; ++c) {
+      const Vec<T> e = kKeepsExponentials<S>
+                           ? group.load_from(task.y.data + c * task.y.stride)
+                           : exp<T>((group.load_class(task.x, c) - reference) * task.scale);
+      group.store_class(task.y, c, e * factor);
+    }
   });
 }
 
-template <class T> void log_softmax(const SoftmaxTask<T>& task) noexcept {
+template <class S> void log_softmax(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     const auto normalizer =
-        normalize(group, task.x, task.cols, task.scale, [](Size, Vec<T>, Vec<T>) {}, [] {});
-    const Vec<T> log_s = log_sum(group, task.x, task.cols, normalizer);
+        normalize<T>(group, task.x, task.cols, task.scale, [](Size, Vec<T>, Vec<T>) {}, [] {});
+    const Vec<T> log_s = log_sum<T>(group, task.x, task.cols, normalizer);
     for (Size c = 0; c < task.cols; ++c) {
       const Vec<T> u = (group.load_class(task.x, c) - normalizer.top) * task.scale;
       group.store_class(task.y, c, u - log_s);
@@ -62,28 +70,30 @@ template <class T> void log_softmax(const SoftmaxTask<T>& task) noexcept {
   });
 }
 
-template <class T> void logsumexp(const SoftmaxTask<T>& task) noexcept {
+template <class S> void logsumexp(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     // Next to 1 the rounding of the sum would be all of its logarithm: so the largest class, whose
     // exponential is exactly 1, stays out of `others`.
     LaneSum<T> others;
-    const auto normalizer = normalize(
+    const auto normalizer = normalize<T>(
         group, task.x, task.cols, task.scale,
         [&](Size, Vec<T> u, Vec<T> e) { others += select<T>(u == T(0), Vec<T>{}, e); },
         [&] { others.fold(); });
     const Mask<T> small = (normalizer.sum < T(1.5)) & (others.total() < T(0.5));
-    const Vec<T> log_s =
-        select<T>(small, log1p<T>(others.total()), log_sum(group, task.x, task.cols, normalizer));
+    const Vec<T> log_s = select<T>(small, log1p<T>(others.total()),
+                                   log_sum<T>(group, task.x, task.cols, normalizer));
     const Vec<T> top = normalizer.top * task.scale;
     const Mask<T> masked = (normalizer.top == -kInfinity<T>)&(normalizer.sum == T(0));
     group.store_to(task.row_result, select<T>(masked, top, top + log_s));
   });
 }
 
-template <class T> void entropy(const SoftmaxTask<T>& task) noexcept {
+template <class S> void entropy(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     LaneSum<T> moment;
-    const auto normalizer = normalize(
+    const auto normalizer = normalize<T>(
         group, task.x, task.cols, task.scale,
         [&](Size, Vec<T> u, Vec<T> e) {
           moment += select<T>(e == T(0), Vec<T>{}, e * u); // 0 * -inf is 0
@@ -95,7 +105,8 @@ template <class T> void entropy(const SoftmaxTask<T>& task) noexcept {
   });
 }
 
-template <class T> void softmax_backward(const SoftmaxTask<T>& task) noexcept {
+template <class S> void softmax_backward(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     LaneSum<T> products;
     for_each_class(
@@ -110,7 +121,8 @@ template <class T> void softmax_backward(const SoftmaxTask<T>& task) noexcept {
   });
 }
 
-template <class T> void log_softmax_backward(const SoftmaxTask<T>& task) noexcept {
+template <class S> void log_softmax_backward(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     LaneSum<T> upstream;
     for_each_class(
@@ -124,13 +136,15 @@ template <class T> void log_softmax_backward(const SoftmaxTask<T>& task) noexcep
   });
 }
 
-template <class T>
-constexpr SoftmaxKernels<T> kTable = {softmax<T>, log_softmax<T>,      logsumexp<T>,
-                                      entropy<T>, softmax_backward<T>, log_softmax_backward<T>};
+template <class S>
+constexpr SoftmaxKernels<S> kTable = {softmax<S>, log_softmax<S>,      logsumexp<S>,
+                                      entropy<S>, softmax_backward<S>, log_softmax_backward<S>};
 
 } // namespace
 
 const SoftmaxKernels<float> softmax_lanes_f32 = kTable<float>;
 const SoftmaxKernels<double> softmax_lanes_f64 = kTable<double>;
+const SoftmaxKernels<Float16> softmax_lanes_f16 = kTable<Float16>;
+const SoftmaxKernels<BFloat16> softmax_lanes_bf16 = kTable<BFloat16>;
 
 } // namespace softstep::KERNEL_ISA

@@ -23,6 +23,12 @@ const Kernels kernels = {SOFTSTEP_STRING(KERNEL_ISA),
                           &sgd_f64,
                           &transpose_f64,
                           &stream_f64,
-                          &math_f64}};
+                          &math_f64},
+                         {{&softmax_rows_f16, &softmax_lanes_f16},
+                          {&cross_entropy_rows_f16, &cross_entropy_lanes_f16},
+                          &transpose_f16},
+                         {{&softmax_rows_bf16, &softmax_lanes_bf16},
+                          {&cross_entropy_rows_bf16, &cross_entropy_lanes_bf16},
+                          &transpose_bf16}};
 
 } // namespace softstep::KERNEL_ISA

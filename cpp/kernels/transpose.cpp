@@ -5,11 +5,23 @@
 namespace softstep::KERNEL_ISA {
 namespace {
 
+// Elements are moved as integers of their size.
+template <class T> struct BitsOf {
+  using type = std::int16_t;
+};
+template <> struct BitsOf<float> {
+  using type = std::int32_t;
+};
+template <> struct BitsOf<double> {
+  using type = std::int64_t;
+};
+
 // One stage of the transposition of a kSide x kSide block: of the vectors i and i + distance, the
 // elements whose index has the bit `distance` change places.
 template <class T, Size kSide, Size kDistance> struct Exchange {
-  using Block = typename VecOf<T, kSide* static_cast<Size>(sizeof(T))>::type;
-  using Index = typename VecOf<T, kSide* static_cast<Size>(sizeof(T))>::mask;
+  static constexpr Size kBytes = kSide * static_cast<Size>(sizeof(T));
+  using Block [[gnu::vector_size(kBytes)]] = typename BitsOf<T>::type;
+  using Index = Block;
 
   SOFTSTEP_INLINE static void run(Block (&v)[kSide]) {
     static constexpr Lanes kLow = lanes(0), kHigh = lanes(kDistance);
@@ -41,13 +53,13 @@ template <class T, Size kSide, Size kDistance> struct Exchange {
 
   // Lane j takes a[j + offset] where j lacks the bit, else b[j - kDistance + offset].
   struct Lanes {
-    typename LaneInt<T>::type from[kSide];
+    typename BitsOf<T>::type from[kSide];
   };
   static constexpr Lanes lanes(Size offset) {
     Lanes index{};
     for (Size j = 0; j < kSide; ++j) {
       const Size from = (j & kDistance) ? kSide + j - kDistance + offset : j + offset;
-      index.from[j] = static_cast<typename LaneInt<T>::type>(from);
+      index.from[j] = static_cast<typename BitsOf<T>::type>(from);
     }
     return index;
   }
@@ -77,7 +89,9 @@ void transpose_blocks(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) 
 
 template <class T>
 void transpose(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) noexcept {
-  constexpr Size kSide = (kVectorBytes < 32 ? kVectorBytes : 32) / static_cast<Size>(sizeof(T));
+  // 16-bit elements: 8 of them make a 16-byte vector, which every level has.
+  constexpr Size kBytes = sizeof(T) == 2 || kVectorBytes < 32 ? 16 : 32;
+  constexpr Size kSide = kBytes / static_cast<Size>(sizeof(T));
   const Size shorter = rows < cols ? rows : cols;
   if (shorter >= kSide)
     return transpose_blocks<T, kSide>(to, from, rows, cols);
@@ -93,5 +107,7 @@ void transpose(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) noexcep
 
 const TransposeKernels<float> transpose_f32 = {transpose<float>};
 const TransposeKernels<double> transpose_f64 = {transpose<double>};
+const TransposeKernels<Float16> transpose_f16 = {transpose<Float16>};
+const TransposeKernels<BFloat16> transpose_bf16 = {transpose<BFloat16>};
 
 } // namespace softstep::KERNEL_ISA

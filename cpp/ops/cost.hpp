@@ -30,16 +30,16 @@ struct Plan {
 };
 
 inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, bool classes_adjacent,
-                      bool rows_adjacent) {
+                      bool rows_adjacent, bool masked) {
   Plan plan{};
   if (cols <= kLaneClasses) {
     plan.shape = kLaneShape;
-    plan.staged = !rows_adjacent;
-  } else if (classes_adjacent) {
+    plan.staged = masked || !rows_adjacent;
+  } else if (masked || !rows_adjacent || classes_adjacent) {
     plan.shape = kRowShape;
+    plan.staged = masked || !classes_adjacent;
   } else {
-    plan.shape = rows_adjacent ? kLaneShape : kRowShape;
-    plan.staged = !rows_adjacent;
+    plan.shape = kLaneShape;
   }
   const Size wanted = std::max<Size>(1, kBlockElements / std::max<Size>(cols, 1));
   const bool groups = plan.shape == kLaneShape;

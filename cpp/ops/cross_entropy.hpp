@@ -9,29 +9,43 @@ namespace softstep::ops {
 
 enum class Reduction { kNone, kSum, kMean };
 
-template <class T> struct CrossEntropyProblem {
-  RowProblem<T> rows;         // operands: logits, probabilities or nothing, dlogits or nothing
-  const std::int32_t* target; // checked; null if every row of a probability target counts
-  const T* weight = nullptr;  // per class
+// How label smoothing spreads its mass.
+enum class Smoothing { kUniform, kExcludeTarget, kAllowed };
+
+// Results of each row; all but loss may be null. See CrossEntropyTask.
+template <class T> struct RowResults {
+  T *loss, *lse, *nll, *entropy, *dtemperature;
+  std::int32_t* argmax;
+};
+
+// Q is the type of the probabilities: S, or what S is computed in.
+template <class S, class Q = S> struct CrossEntropyProblem {
+  using T = Compute<S>;
+  RowProblem<S, Q> rows; // operands: logits, probabilities or nothing, dlogits or nothing
+  const std::int32_t* target = nullptr; // points x rows, checked; of probabilities: ignored rows
+  const T* mass = nullptr;              // points x rows; null: 1
+  Size points = 0;
+  const T* weight = nullptr;        // per class
   const T* sample_weight = nullptr; // per row
-  double label_smoothing = 0, temperature = 1, z_loss = 0;
+  double label_smoothing = 0, temperature = 1, softcap = 0, z_loss = 0;
+  Smoothing smoothing = Smoothing::kUniform;
   Reduction reduction = Reduction::kMean;
-  double denominator = 0; // of the mean; see mean_denominator
 };
 
 struct MeanDenominators {
   double loss;   // sum of the rows' weights: what the mean divides by
-  double z_loss; // the same without class weights: what the mean of z_loss divides by
+  double z_loss; // the same without class weights: what the mean of the z-loss divides by
 };
 
-// Ignored rows do not count. Class targets: sum of w_t sample_weight; probabilities: sum of
-// sample_weight, never of class weights (as PyTorch).
-template <class T> MeanDenominators mean_denominators(const CrossEntropyProblem<T>& problem);
+// Ignored rows do not count. One class target: sum of w_t sample_weight; more points and
+// probabilities: sum of sample_weight, never of class weights (as PyTorch).
+template <class S, class Q>
+MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem);
 
-// Writes loss[row] (as "none" returns it) and dlogits, and returns the reduced loss: the sum, or
-// the sum / denominator.
-template <class T>
-double cross_entropy(const CrossEntropyProblem<T>& problem, const MeanDenominators& denominators,
-                     T* loss);
+// Writes the row results ("none" returns their losses) and dlogits, and returns the reduced loss:
+// the sum, or the sum / denominator.
+template <class S, class Q>
+double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators,
+                     const RowResults<Compute<S>>& results);
 
 } // namespace softstep::ops

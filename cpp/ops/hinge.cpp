@@ -1,19 +1,18 @@
 #include "ops/hinge.hpp"
 
-#include "dispatch/dispatch.hpp"
 #include "ops/sum.hpp"
+#include "ops/tiles.hpp"
 
 namespace softstep::ops {
 
 template <class T> double hinge(const HingeProblem<T>& problem, T* loss) {
   const KernelsOf<T>& kernels = dispatch::active_for<T>();
-  for_each_tile(problem.rows, *kernels.transpose, [&](const RowTile<T>& tile) {
-    const Matrix<T>& scores = tile.operands[RowProblem<T>::kFirst];
+  for_each_tile(problem.rows, [&](const RowTile<T>& tile) {
     HingeTask<T> task{};
-    task.scores = {scores.data, scores.stride};
-    task.dscores = tile.operands[RowProblem<T>::kOutput];
-    task.target = problem.target + tile.first;
-    task.loss = loss + tile.first;
+    task.scores = {tile.first.data, tile.first.stride};
+    task.dscores = tile.output;
+    task.target = problem.target + tile.start;
+    task.loss = loss + tile.start;
     task.rows = tile.rows;
     task.cols = problem.rows.cols;
     task.margin = static_cast<T>(problem.margin);

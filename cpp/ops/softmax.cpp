@@ -1,12 +1,12 @@
 #include "ops/softmax.hpp"
 
-#include "dispatch/dispatch.hpp"
+#include "ops/tiles.hpp"
 
 namespace softstep::ops {
 namespace {
 
-template <class T>
-typename SoftmaxKernels<T>::Kernel kernel_of(SoftmaxOp op, const SoftmaxKernels<T>& kernels) {
+template <class S>
+typename SoftmaxKernels<S>::Kernel kernel_of(SoftmaxOp op, const SoftmaxKernels<S>& kernels) {
   switch (op) {
   case SoftmaxOp::kSoftmax:
     return kernels.softmax;
@@ -26,24 +26,25 @@ typename SoftmaxKernels<T>::Kernel kernel_of(SoftmaxOp op, const SoftmaxKernels<
 
 } // namespace
 
-template <class T>
-void softmax_family(SoftmaxOp op, const RowProblem<T>& problem, T* row_result, double temperature) {
-  const KernelsOf<T>& kernels = dispatch::active_for<T>();
-  const typename SoftmaxKernels<T>::Kernel by_shape[kShapes] = {
+template <class S>
+void softmax_family(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature) {
+  const auto& kernels = dispatch::active_for<S>();
+  const typename SoftmaxKernels<S>::Kernel by_shape[kShapes] = {
       kernel_of(op, *kernels.softmax[kRowShape]), kernel_of(op, *kernels.softmax[kLaneShape])};
-  for_each_tile(problem, *kernels.transpose, [&](const RowTile<T>& tile) {
-    const auto& [x, dy, y] = tile.operands;
-    by_shape[tile.shape]({{x.data, x.stride},
-                          {dy.data, dy.stride},
-                          y,
-                          row_result ? row_result + tile.first : nullptr,
+  for_each_tile(problem, [&](const RowTile<S>& tile) {
+    by_shape[tile.shape]({{tile.first.data, tile.first.stride},
+                          {tile.second.data, tile.second.stride},
+                          tile.output,
+                          row_result ? row_result + tile.start : nullptr,
                           tile.rows,
                           problem.cols,
-                          static_cast<T>(1 / temperature)});
+                          static_cast<Compute<S>>(1 / temperature)});
   });
 }
 
 template void softmax_family(SoftmaxOp, const RowProblem<float>&, float*, double);
 template void softmax_family(SoftmaxOp, const RowProblem<double>&, double*, double);
+template void softmax_family(SoftmaxOp, const RowProblem<Float16>&, Float16*, double);
+template void softmax_family(SoftmaxOp, const RowProblem<BFloat16>&, BFloat16*, double);
 
 } // namespace softstep::ops

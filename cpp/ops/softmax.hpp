@@ -15,8 +15,8 @@ enum class SoftmaxOp {
 };
 
 // Operands: logits (backwards: y), nothing (backwards: dy), result. kLogSumExp and kEntropy have no
-// third operand and write row_result, one per row.
-template <class T>
-void softmax_family(SoftmaxOp op, const RowProblem<T>& problem, T* row_result, double temperature);
+// output and write row_result, one per row.
+template <class S>
+void softmax_family(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature);
 
 } // namespace softstep::ops

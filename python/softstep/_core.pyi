@@ -2,43 +2,69 @@
 
 from typing import Any
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from softstep._typing import FloatArray
 
 # Softmax family
 def softmax(
-    x: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+    x: ArrayLike,
+    axis: int,
+    temperature: float,
+    out: FloatArray | None,
+    where: NDArray[Any] | None,
 ) -> FloatArray: ...
 def log_softmax(
-    x: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+    x: ArrayLike,
+    axis: int,
+    temperature: float,
+    out: FloatArray | None,
+    where: NDArray[Any] | None,
 ) -> FloatArray: ...
-def logsumexp(x: ArrayLike, axis: int, temperature: float) -> FloatArray: ...
-def entropy(x: ArrayLike, axis: int, temperature: float) -> FloatArray: ...
+def logsumexp(
+    x: ArrayLike, axis: int, temperature: float, where: NDArray[Any] | None
+) -> FloatArray: ...
+def entropy(
+    x: ArrayLike, axis: int, temperature: float, where: NDArray[Any] | None
+) -> FloatArray: ...
 def softmax_backward(
-    dy: ArrayLike, y: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: int,
+    temperature: float,
+    out: FloatArray | None,
+    where: NDArray[Any] | None,
 ) -> FloatArray: ...
 def log_softmax_backward(
-    dy: ArrayLike, y: ArrayLike, axis: int, temperature: float, out: FloatArray | None
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: int,
+    temperature: float,
+    out: FloatArray | None,
+    where: NDArray[Any] | None,
 ) -> FloatArray: ...
 
-# Losses: (loss, gradient or None)
+# Losses: (loss, gradient or None); cross-entropy also results by row and the rows' shares in a mean
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,
     axis: int,
+    target_probabilities: ArrayLike | None,
     weight: ArrayLike | None,
     sample_weight: ArrayLike | None,
     ignore_index: int,
     label_smoothing: float,
+    smoothing: str,
     temperature: float,
+    softcap: float | None,
     z_loss: float,
     reduction: str,
     denominator: float | None,
     empty: str,
+    extra: tuple[str, ...],
     with_gradient: bool,
     out: FloatArray | None,
-) -> tuple[Any, Any]: ...
+) -> tuple[Any, Any, dict[str, FloatArray], float, float]: ...
 def squared_error(
     predictions: ArrayLike,
     target: ArrayLike,

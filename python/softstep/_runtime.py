@@ -26,7 +26,14 @@ def active_isa() -> str:
 
 
 def available_isas() -> list[str]:
-    """Names of the ISA levels that this CPU can run, lowest first."""
+    """Names of the ISA levels that this CPU can run, lowest first.
+
+    Examples
+    --------
+    >>> import softstep as ss
+    >>> ss.available_isas()[-1] >= ss.active_isa()
+    True
+    """
     return _core.available_isas()
 
 
@@ -43,6 +50,14 @@ def set_num_threads(n: int | None) -> None:
     ------
     ValueError
         For numbers below 1 or above 256.
+
+    Examples
+    --------
+    >>> import softstep as ss
+    >>> ss.set_num_threads(1)
+    >>> ss.get_num_threads()
+    1
+    >>> ss.set_num_threads(None)
     """
     if n is None:
         _core.set_num_threads(0)
@@ -53,7 +68,14 @@ def set_num_threads(n: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that a large call would use now."""
+    """Return the number of threads that a large call would use now.
+
+    Examples
+    --------
+    >>> import softstep as ss
+    >>> ss.get_num_threads() >= 1
+    True
+    """
     return _core.get_num_threads()
 
 

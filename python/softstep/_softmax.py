@@ -2,27 +2,36 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _core
+from softstep._class_axes import Axis, map_classes, map_gradient, reduce_classes
 from softstep._typing import FloatArray
 
 
 def softmax(
-    x: ArrayLike, *, axis: int = -1, temperature: float = 1.0, out: FloatArray | None = None
+    x: ArrayLike,
+    *,
+    axis: Axis = -1,
+    temperature: float = 1.0,
+    where: ArrayLike | None = None,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """Probabilities of the classes: ``p = exp(x / T) / sum(exp(x / T))``.
 
     Parameters
     ----------
     x : array_like
-        Logits of any shape; float32 or float64, integers are computed as float64.
-    axis : int
-        The class axis.
+        Logits of any shape; float32, float64, float16 or bfloat16 (ml_dtypes), computed in float32
+        or wider; integers are computed as float64.
+    axis : int, tuple of int or None
+        The class axis, or axes taken as one; None: all.
+    where : array_like of bool, optional
+        Classes that take part; broadcast to the shape of `x`. The others have the probability 0,
+        and so has every class of a row without any.
     temperature : float
-        ``T > 0``. Above 1 it evens the probabilities out, below 1 it sharpens them. Texts that write
-        ``exp(T x)`` mean its inverse.
+        ``T > 0``. Above 1 it evens the probabilities out, below 1 it sharpens them. Texts that
+        write ``exp(T x)`` mean its inverse.
     out : ndarray, optional
         Written instead of a new array; of the shape and dtype of `x`. It may be `x` itself.
 
@@ -38,7 +47,8 @@ def softmax(
 
     References
     ----------
-    J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
+    J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs",
+    1990.
 
     Examples
     --------
@@ -48,11 +58,16 @@ def softmax(
     >>> ss.softmax([1.0, 2.0], temperature=0.1).round(4)
     array([0., 1.])
     """
-    return _core.softmax(x, axis, temperature, out)
+    return map_classes(_core.softmax, x, axis, temperature, where, 0.0, out)
 
 
 def log_softmax(
-    x: ArrayLike, *, axis: int = -1, temperature: float = 1.0, out: FloatArray | None = None
+    x: ArrayLike,
+    *,
+    axis: Axis = -1,
+    temperature: float = 1.0,
+    where: ArrayLike | None = None,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """Log-probabilities of the classes: ``x / T - logsumexp(x / T)``.
 
@@ -65,14 +80,15 @@ def log_softmax(
     >>> ss.log_softmax([1000.0, 0.0])
     array([    0., -1000.])
     """
-    return _core.log_softmax(x, axis, temperature, out)
+    return map_classes(_core.log_softmax, x, axis, temperature, where, -float("inf"), out)
 
 
 def logsumexp(
     x: ArrayLike,
     *,
-    axis: int = -1,
+    axis: Axis = -1,
     temperature: float = 1.0,
+    where: ArrayLike | None = None,
     keepdims: bool = False,
     out: FloatArray | None = None,
 ) -> Any:
@@ -81,11 +97,13 @@ def logsumexp(
     Parameters
     ----------
     x : array_like
-        Logits of any shape; float32 or float64, integers are computed as float64.
-    axis : int
-        The axis that is summed.
+        Logits of any shape and float dtype, as in `softmax`.
+    axis : int, tuple of int or None
+        The axis or axes that are summed; None: all.
     temperature : float
         ``T > 0``.
+    where : array_like of bool, optional
+        Classes that take part; broadcast to the shape of `x`.
     keepdims : bool
         Keep the summed axis with length 1.
     out : ndarray, optional
@@ -108,14 +126,17 @@ def logsumexp(
     >>> float(ss.logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
-    return _reduced(_core.logsumexp(x, axis, temperature), axis, keepdims, out)
+    return reduce_classes(
+        _core.logsumexp, x, axis, temperature, where, -float("inf"), keepdims, out
+    )
 
 
 def entropy(
     logits: ArrayLike,
     *,
-    axis: int = -1,
+    axis: Axis = -1,
     temperature: float = 1.0,
+    where: ArrayLike | None = None,
     keepdims: bool = False,
     out: FloatArray | None = None,
 ) -> Any:
@@ -123,7 +144,7 @@ def entropy(
 
     ``H = -sum(p * log(p))`` with ``p = softmax(logits / T)`` and ``0 * log(0) = 0``, computed as
     ``logsumexp(x) - sum(p * x)`` without storing ``p``. Parameters and errors are those of
-    `logsumexp`; rows whose softmax is NaN give NaN.
+    `logsumexp`; rows whose softmax is NaN give NaN, rows that `where` leaves no class give 0.
 
     Examples
     --------
@@ -131,15 +152,16 @@ def entropy(
     >>> float(ss.entropy(np.zeros(8)) / np.log(2))
     3.0
     """
-    return _reduced(_core.entropy(logits, axis, temperature), axis, keepdims, out)
+    return reduce_classes(_core.entropy, logits, axis, temperature, where, 0.0, keepdims, out)
 
 
 def softmax_backward(
     dy: ArrayLike,
     y: ArrayLike,
     *,
-    axis: int = -1,
+    axis: Axis = -1,
     temperature: float = 1.0,
+    where: ArrayLike | None = None,
     out: FloatArray | None = None,
 ) -> FloatArray:
     """Gradient of `softmax` with respect to its logits: ``y * (dy - sum(dy * y)) / T``.
@@ -150,7 +172,7 @@ def softmax_backward(
         Gradient with respect to the probabilities, of the shape of `y`.
     y : array_like
         The probabilities that `softmax` returned.
-    axis, temperature
+    axis, temperature, where
         As in the forward call.
     out : ndarray, optional
         Written instead of a new array; it may be `dy` or `y` itself.
@@ -171,15 +193,16 @@ def softmax_backward(
     >>> ss.softmax_backward([1.0, 0.0], [0.5, 0.5])
     array([ 0.25, -0.25])
     """
-    return _core.softmax_backward(dy, y, axis, temperature, out)
+    return map_gradient(_core.softmax_backward, dy, y, axis, temperature, where, out)
 
 
 def log_softmax_backward(
     dy: ArrayLike,
     y: ArrayLike,
     *,
-    axis: int = -1,
+    axis: Axis = -1,
     temperature: float = 1.0,
+    where: ArrayLike | None = None,
     out: FloatArray | None = None,
 ) -> FloatArray:
     """Gradient of `log_softmax` with respect to its logits: ``(dy - exp(y) * sum(dy)) / T``.
@@ -192,21 +215,4 @@ def log_softmax_backward(
     >>> ss.log_softmax_backward([1.0, 0.0], np.log([0.5, 0.5]))
     array([ 0.5, -0.5])
     """
-    return _core.log_softmax_backward(dy, y, axis, temperature, out)
-
-
-def _reduced(result: FloatArray, axis: int, keepdims: bool, out: FloatArray | None) -> Any:
-    if keepdims:
-        result = np.expand_dims(result, axis)
-    if out is None:
-        return result if result.ndim else result[()]
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
-    if out.shape != result.shape:
-        raise ValueError(f"out: expected shape {result.shape}, got {out.shape}")
-    if out.dtype != result.dtype:
-        raise TypeError(f"out: expected {result.dtype}, got {out.dtype}")
-    if not out.flags.writeable:
-        raise ValueError("out: expected a writeable array, got a read-only one")
-    np.copyto(out, result)
-    return out
+    return map_gradient(_core.log_softmax_backward, dy, y, axis, temperature, where, out)

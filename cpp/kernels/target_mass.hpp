@@ -1,0 +1,144 @@
+// What a row's target is made of: points, each a class with a mass of its own, and the dense mass
+// that lies on all classes: probabilities and label smoothing. Class weights multiply both.
+#pragma once
+
+#include "row_sweep.hpp"
+
+namespace softstep::KERNEL_ISA {
+namespace {
+
+template <class S> SOFTSTEP_INLINE bool has_probabilities(const CrossEntropyTask<S>& task) {
+  return task.probabilities.data || task.wide_probabilities.data;
+}
+
+template <class S> SOFTSTEP_INLINE bool has_dense_mass(const CrossEntropyTask<S>& task) {
+  return has_probabilities(task) || task.label_smoothing != 0;
+}
+
+// Whether the exponentials can stay in dlogits between the sweeps. Otherwise they are made again,
+// from the logits.
+template <class S> SOFTSTEP_INLINE bool keeps_exponentials(const CrossEntropyTask<S>& task) {
+  return kKeepsExponentials<S> && task.softcap == 0 && !task.smooth_finite && !task.entropy &&
+         !task.dtemperature;
+}
+
+template <class S> struct RowTarget {
+  using T = Compute<S>;
+  const CrossEntropyTask<S>& task;
+  Size row;
+  const S* x;
+  const S* probabilities;
+  const T* wide_probabilities;
+  Size points;
+
+  SOFTSTEP_INLINE RowTarget(const CrossEntropyTask<S>& t, Size r)
+      : task(t), row(r), x(t.logits.data + r * t.logits.stride),
+        probabilities(row_of(t.probabilities, r)),
+        wide_probabilities(row_of(t.wide_probabilities, r)),
+        points(has_probabilities(t) ? 0 : t.points) {}
+
+  template <class P> SOFTSTEP_INLINE static const P* row_of(Matrix<const P> m, Size r) {
+    return m.data ? m.data + r * m.stride : nullptr;
+  }
+
+  SOFTSTEP_INLINE bool ignored() const {
+    if (!task.target)
+      return false;
+    for (Size k = 0; k < (points > 1 ? points : 1); ++k)
+      if (task.target[k * task.point_stride + row] != kIgnoredRow)
+        return false;
+    return true;
+  }
+  // kIgnoredRow: this point is none.
+  SOFTSTEP_INLINE Size point(Size k) const { return task.target[k * task.point_stride + row]; }
+  SOFTSTEP_INLINE double weight(Size c) const {
+    return task.weight ? static_cast<double>(task.weight[c]) : 1;
+  }
+  SOFTSTEP_INLINE double point_mass(Size k) const {
+    if (point(k) == kIgnoredRow)
+      return 0;
+    const double mass = task.mass ? static_cast<double>(task.mass[k * task.point_stride + row]) : 1;
+    return keep() * mass * weight(point(k));
+  }
+
+  // Dense mass of class c = keep() * probability(c) + (smoothing / classes smoothed over) *
+  // smoothed(c).
+  SOFTSTEP_INLINE double keep() const { return 1 - static_cast<double>(task.label_smoothing); }
+  SOFTSTEP_INLINE Vec<T> probability(Size c) const {
+    const Vec<T> q = probabilities ? load(probabilities + c) : load(wide_probabilities + c);
+    return task.weight ? q * load(task.weight + c) : q;
+  }
+  SOFTSTEP_INLINE Vec<T> smoothed(Size c) const {
+    const Vec<T> q = task.weight ? load(task.weight + c) : broadcast(T(1));
+    return task.smooth_finite ? select<T>(load(x + c) == -kInfinity<T>, Vec<T>{}, q) : q;
+  }
+};
+
+// sum q and sum q u of one part of the dense mass; the latter relative to the maximum so far.
+struct MassSums {
+  double mass = 0, moment = 0;
+
+  template <class T, class Q, class U> SOFTSTEP_INLINE void add(Size begin, Size end, Q q, U u) {
+    mass += static_cast<double>(sum_row<T>(begin, end, q));
+    moment += static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+      const Vec<T> q_i = q(i);
+      return select<T>(q_i == T(0), Vec<T>{}, q_i * u(i)); // 0 * -inf is 0
+    }));
+  }
+  SOFTSTEP_INLINE void shift_by(double by) {
+    if (mass != 0)
+      moment += by * mass;
+  }
+};
+
+// What the first sweep gathers beside the sum of exponentials, relative to the maximum so far.
+template <class S> struct RowGathered {
+  using T = Compute<S>;
+  MassSums probability, smoothed;
+  double finite = 0;      // classes that are smoothed over
+  double expectation = 0; // sum of e u over all classes
+  T largest = -kInfinity<T>;
+  std::int32_t argmax = 0;
+
+  // The maximum rises: every u changes by `by`, every e by the factor f. `sum` is the new sum of e.
+  SOFTSTEP_INLINE void shift_by(double by, double f, double sum) {
+    probability.shift_by(by);
+    smoothed.shift_by(by);
+    expectation = f == 0 ? 0 : f * expectation + by * sum; // 0 * -inf is 0
+  }
+
+  template <class U>
+  SOFTSTEP_INLINE void add_dense(const RowTarget<S>& target, Size begin, Size end, U u) {
+    if (has_probabilities(target.task))
+      probability.template add<T>(begin, end, [&](Size i) { return target.probability(i); }, u);
+    if (target.task.label_smoothing == 0)
+      return;
+    smoothed.template add<T>(begin, end, [&](Size i) { return target.smoothed(i); }, u);
+    finite += !target.task.smooth_finite ? static_cast<double>(end - begin)
+                                         : static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+                                             return select<T>(load(target.x + i) == -kInfinity<T>,
+                                                              Vec<T>{}, broadcast(T(1)));
+                                           }));
+  }
+
+  template <class U> SOFTSTEP_INLINE void add_expectation(Size begin, Size end, U u) {
+    expectation += static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+      const Vec<T> v = u(i), e = exp<T>(v);
+      return select<T>(e == T(0), Vec<T>{}, e * v); // 0 * -inf is 0
+    }));
+  }
+
+  SOFTSTEP_INLINE void find_largest(const S* x, Size begin, Size end) {
+    const T top = max_row(x, begin, end);
+    if (!(top > largest))
+      return;
+    largest = top;
+    Size c = begin;
+    while (static_cast<T>(get(x + c)) != top)
+      ++c;
+    argmax = static_cast<std::int32_t>(c);
+  }
+};
+
+} // namespace
+} // namespace softstep::KERNEL_ISA

@@ -1,0 +1,59 @@
+// Runs a kernel over all rows of a problem: the shape that fits, blocks, threads.
+#pragma once
+
+#include "ops/cost.hpp"
+#include "ops/stage.hpp"
+#include "parallel/parallel.hpp"
+
+namespace softstep::ops {
+
+namespace detail {
+
+template <class S, class Q, class Kernel>
+void run_direct(const RowProblem<S, Q>& problem, Shape shape, Size start, Size rows,
+                Kernel&& kernel) {
+  const auto matrix = [&]<class T>(const Operand<T>& o) {
+    if (!o.data)
+      return Matrix<T>{nullptr, 0};
+    return Matrix<T>{problem.row(o, start),
+                     shape == kRowShape ? problem.inner_stride(o) : o.class_stride};
+  };
+  kernel(RowTile<S, Q>{shape, start, rows, matrix(problem.first), matrix(problem.second),
+                       matrix(problem.output)});
+}
+
+} // namespace detail
+
+// Calls kernel(tile) for tiles that cover all rows once, in parallel. The cut depends on the shape
+// of the problem only.
+template <class S, class Q, class Kernel>
+void for_each_tile(const RowProblem<S, Q>& problem, Kernel&& kernel) {
+  if (problem.rows == 0)
+    return;
+  const Plan plan =
+      plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), problem.classes_adjacent(),
+                problem.rows_adjacent(), problem.mask.data != nullptr);
+  std::unique_ptr<RowStage<S, Q>[]> stages;
+  if (plan.staged && plan.shape == kRowShape) {
+    const int workers = parallel::max_workers();
+    stages.reset(new RowStage<S, Q>[static_cast<std::size_t>(workers)]);
+    for (int worker = 0; worker < workers; ++worker)
+      stages[static_cast<std::size_t>(worker)].allocate(problem);
+  }
+  const Size inner = problem.inner_rows();
+  parallel::for_each_block(plan.blocks, plan.cost_ns, [&](std::int64_t block, int worker) {
+    const Size end = std::min(problem.rows, (block + 1) * plan.rows_per_block);
+    for (Size row = block * plan.rows_per_block; row < end;) {
+      const Size rows = std::min(end - row, inner - row % inner);
+      if (!plan.staged)
+        detail::run_direct(problem, plan.shape, row, rows, kernel);
+      else if (plan.shape == kLaneShape)
+        run_lanes_staged(problem, row, rows, kernel);
+      else
+        run_rows_staged(problem, row, rows, kernel, stages[static_cast<std::size_t>(worker)]);
+      row += rows;
+    }
+  });
+}
+
+} // namespace softstep::ops

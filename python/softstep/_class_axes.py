@@ -1,0 +1,147 @@
+"""NumPy's conventions around the softmax kernels: several axes as one, masks, keepdims, out."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from softstep._typing import FloatArray
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+Kernel: TypeAlias = Callable[..., FloatArray]
+
+
+def map_classes(
+    kernel: Kernel,
+    x: ArrayLike,
+    axis: Axis,
+    temperature: float,
+    where: ArrayLike | None,
+    masked: float,
+    out: FloatArray | None,
+) -> FloatArray:
+    """One result for each class; `masked` for the classes of rows that `where` leaves none."""
+    if isinstance(axis, int) and where is None and np.ndim(x) > 0:
+        return kernel(x, axis, temperature, out, None)
+    array, mask = np.asarray(x), _mask(where, np.shape(x))
+    _require_out(out, array.shape, array)
+    flat, order = _classes_last(array, axis)
+    result = kernel(flat, -1, temperature, None, _classes_last(mask, axis)[0])
+    if mask is not None:
+        result[~_classes_last(mask, axis)[0].any(axis=-1)] = masked
+    return _delivered(_classes_back(result, array.shape, order), out)
+
+
+def map_gradient(
+    kernel: Kernel,
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: Axis,
+    temperature: float,
+    where: ArrayLike | None,
+    out: FloatArray | None,
+) -> FloatArray:
+    """One gradient for each class; 0 where `where` is false."""
+    if isinstance(axis, int) and where is None and np.ndim(y) > 0:
+        return kernel(dy, y, axis, temperature, out, None)
+    forward, upstream = np.asarray(y), np.asarray(dy)
+    if upstream.shape != forward.shape:
+        raise ValueError(f"dy: expected shape {forward.shape}, got {upstream.shape}")
+    mask = _mask(where, forward.shape)
+    _require_out(out, forward.shape, forward)
+    flat, order = _classes_last(forward, axis)
+    flat_mask = _classes_last(mask, axis)[0]
+    result = kernel(_classes_last(upstream, axis)[0], flat, -1, temperature, None, flat_mask)
+    return _delivered(_classes_back(result, forward.shape, order), out)
+
+
+def reduce_classes(
+    kernel: Kernel,
+    x: ArrayLike,
+    axis: Axis,
+    temperature: float,
+    where: ArrayLike | None,
+    masked: float,
+    keepdims: bool,
+    out: FloatArray | None,
+) -> Any:
+    """One result for each row; `masked` for rows that `where` leaves no class."""
+    if isinstance(axis, int) and where is None and np.ndim(x) > 0:
+        result = kernel(x, axis, temperature, None)
+    else:
+        mask = _classes_last(_mask(where, np.shape(x)), axis)[0]
+        result = kernel(_classes_last(np.asarray(x), axis)[0], -1, temperature, mask)
+        if mask is not None:
+            result[~mask.any(axis=-1)] = masked
+    if keepdims:
+        result = np.expand_dims(result, _normalised(axis, np.ndim(x)))
+    if out is not None:
+        _require_out(out, result.shape, result)
+        return _delivered(result, out)
+    return result if result.ndim else result[()]
+
+
+def _normalised(axis: Axis, ndim: int) -> tuple[int, ...]:
+    if axis is None or ndim == 0:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for one in axes:
+        if not -ndim <= one < ndim:
+            raise ValueError(f"axis: expected dimensions of an array with {ndim}, got {one}")
+    positive = tuple(one % ndim for one in axes)
+    if len(set(positive)) != len(positive):
+        raise ValueError(f"axis: expected every dimension once, got {axis}")
+    return positive
+
+
+def _classes_last(array: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
+    """Return the array with its class axes joined into the last, and the order that led there."""
+    if array is None:
+        return None, ()
+    axes = _normalised(axis, array.ndim)
+    batch = tuple(d for d in range(array.ndim) if d not in axes)
+    order = (*batch, *axes)
+    shape = tuple(array.shape[d] for d in batch)
+    classes = int(np.prod([array.shape[d] for d in axes], dtype=np.intp))
+    return array.transpose(order).reshape((*shape, classes)), order
+
+
+def _classes_back(result: FloatArray, shape: tuple[int, ...], order: tuple[int, ...]) -> FloatArray:
+    turned = result.reshape([shape[d] for d in order])
+    return turned.transpose(np.argsort(order)) if order else turned
+
+
+def _mask(where: ArrayLike | None, shape: tuple[int, ...]) -> Any:
+    if where is None:
+        return None
+    mask = np.asarray(where)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"where: expected a boolean array, got {mask.dtype}")
+    try:
+        return np.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(
+            f"where: expected a shape that broadcasts to {shape}, got {mask.shape}"
+        ) from None
+
+
+def _require_out(out: Any, shape: tuple[int, ...], like: FloatArray) -> None:
+    if out is None:
+        return
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out: expected shape {shape}, got {out.shape}")
+    dtype = np.dtype(np.float64) if like.dtype.kind in "iub" else like.dtype
+    if out.dtype != dtype:
+        raise TypeError(f"out: expected {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out: expected a writeable array, got a read-only one")
+
+
+def _delivered(result: FloatArray, out: FloatArray | None) -> FloatArray:
+    if out is None:
+        return result
+    np.copyto(out, result)
+    return out
