@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 import softstep as ss
 
 X = np.random.default_rng(8).standard_normal((1201, 1003), dtype=np.float32)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import softstep as ss
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity")

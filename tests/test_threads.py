@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+
 import softstep as ss
 from test_thread_count import worker_threads
 
