@@ -96,12 +96,17 @@ def test_a_common_offset_costs_no_accuracy(
 @pytest.mark.parametrize("classes", [1000, 2050, 20011])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_equal_terms_add_up(isa: str, dtype: Any, classes: int) -> None:
-    """A plain running sum rounds equal terms the same way each time: 1e-4 at 20 011 in float32."""
+    """A plain running sum rounds equal terms the same way each time: 1e-4 at 20 011 in float32.
+
+    So long sums take stock on the way, and the error does not grow with the number of classes.
+    """
     x = np.full((classes, 17), -2.3, dtype)
     x[0] = 0
     for axis, logits in [(0, x), (1, x.T.copy())]:
         for name in FORWARD:
-            check(name, logits, axis=axis)
+            expected = getattr(ref, name)(logits, axis=axis)
+            few = bound(name, logits, axis=axis) * roundoff(dtype) / roundoff(dtype, classes)
+            assert_within(getattr(ss, name)(logits, axis=axis), expected, few)
 
 
 @pytest.mark.parametrize("layout", ["classes_last", "classes_first"])
@@ -173,10 +178,8 @@ def test_errors_name_the_argument() -> None:
         for temperature in (0.0, -1.0, np.nan, np.inf, 1e-45):
             with pytest.raises(ValueError, match=r"^temperature: .*got "):
                 function(x, temperature=temperature)
-        for dtype in (np.float16, np.complex64, np.longdouble, "U3"):
+        for dtype in (np.complex64, np.longdouble, "U3"):
             with pytest.raises(TypeError, match=r"^(x|logits): .*float32.*got "):
                 function(x.astype(dtype))
-        with pytest.raises(ValueError, match="axis"):
-            function(np.float32(1))
         with pytest.raises(TypeError):
             function(x, 0)  # axis is keyword-only
