@@ -128,7 +128,7 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
                         const py::tuple& extra, bool with_gradient, const py::object& out) {
   CrossEntropyOptions options{as_number(label_smoothing, "label_smoothing"),
                               as_temperature(temperature),
-                              softcap.is_none() ? 0 : as_number(softcap, "softcap"),
+                              as_softcap(softcap),
                               as_number(z_loss, "z_loss"),
                               smoothing_of(smoothing),
                               reduction_of(reduction),

@@ -100,13 +100,20 @@ ops::Smoothing smoothing_of(const std::string& name) {
                         name + "'");
 }
 
+double as_softcap(const py::handle& object) {
+  if (object.is_none())
+    return 0;
+  const double softcap = as_number(object, "softcap");
+  if (!(softcap > 0) || std::isinf(softcap))
+    throw py::value_error("softcap: expected a finite number above 0 or None, got " +
+                          number_text(softcap));
+  return softcap;
+}
+
 void CrossEntropyOptions::check() const {
   if (!(label_smoothing >= 0 && label_smoothing <= 1))
     throw py::value_error("label_smoothing: expected a number in [0, 1], got " +
                           number_text(label_smoothing));
-  if (!(softcap >= 0) || std::isinf(softcap))
-    throw py::value_error("softcap: expected a finite number above 0 or None, got " +
-                          number_text(softcap));
   if (!(z_loss >= 0) || std::isinf(z_loss))
     throw py::value_error("z_loss: expected a finite number of at least 0, got " +
                           number_text(z_loss));

@@ -14,6 +14,7 @@ namespace softstep::bindings {
 enum class Empty { kNan, kZero, kRaise };
 Empty empty_of(const std::string& name);
 ops::Smoothing smoothing_of(const std::string& name);
+double as_softcap(const py::handle& object); // 0 for None
 
 // Numbers and choices, as the Python function takes them.
 struct CrossEntropyOptions {

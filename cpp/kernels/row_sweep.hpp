@@ -45,40 +45,47 @@ template <class S, class F> SOFTSTEP_INLINE void map_row(S* y, Size begin, Size 
   }
 }
 
-// Sum of f(i) over begin <= i < end, where f returns a vector. Four accumulators hide the latency.
+// Four running sums hide the latency of the additions. Named members, handed on by value: GCC keeps
+// an array that lambdas share in memory.
+template <class T> struct FourSums {
+  Vec<T> a{}, b{}, c{}, d{};
+  SOFTSTEP_INLINE T total() const { return reduce<T>((a + b) + (c + d)); }
+};
+
+// Sum of f(i) over begin <= i < end, where f returns a vector.
 template <class T, class F> SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
   constexpr Size w = kLanes<T>;
-  Vec<T> sum[4] = {};
+  FourSums<T> sum;
   Size i = begin;
   for (; i + 4 * w <= end; i += 4 * w) {
-    sum[0] += f(i);
-    sum[1] += f(i + w);
-    sum[2] += f(i + 2 * w);
-    sum[3] += f(i + 3 * w);
+    sum.a += f(i);
+    sum.b += f(i + w);
+    sum.c += f(i + 2 * w);
+    sum.d += f(i + 3 * w);
   }
   for (; i + w <= end; i += w)
-    sum[0] += f(i);
+    sum.a += f(i);
   if (i < end)
-    sum[1] += select<T>(last_lanes<T>(end - i), f(end - w), Vec<T>{});
-  return reduce<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    sum.b += select<T>(last_lanes<T>(end - i), f(end - w), Vec<T>{});
+  return sum.total();
 }
 
 template <class S> SOFTSTEP_INLINE Compute<S> max_row(const S* x, Size begin, Size end) {
   using T = Compute<S>;
   constexpr Size w = kLanes<T>;
-  Vec<T> top[4];
-  for (Vec<T>& v : top)
-    v = broadcast<T>(-kInfinity<T>);
+  Vec<T> a = broadcast<T>(-kInfinity<T>), b = a, c = a, d = a;
   Size i = begin;
   for (; i + 4 * w <= end; i += 4 * w) {
-    for (Size k = 0; k < 4; ++k)
-      top[k] = max(load(x + i + k * w), top[k]);
+    a = max(load(x + i), a);
+    b = max(load(x + i + w), b);
+    c = max(load(x + i + 2 * w), c);
+    d = max(load(x + i + 3 * w), d);
   }
   for (; i + w <= end; i += w)
-    top[0] = max(load(x + i), top[0]);
+    a = max(load(x + i), a);
   if (i < end)
-    top[1] = max(load(x + end - w), top[1]);
-  return reduce_max<T>(max(max(top[0], top[1]), max(top[2], top[3])));
+    b = max(load(x + end - w), b);
+  return reduce_max<T>(max(max(a, b), max(c, d)));
 }
 
 template <class S> bool has_nan(const S* x, Size begin, Size end) {
@@ -90,53 +97,61 @@ template <class S> bool has_nan(const S* x, Size begin, Size end) {
   return found != found;
 }
 
+template <bool kStore, class S, class Shift>
+SOFTSTEP_INLINE Vec<Compute<S>> exp_at(S* e, const S* x, Size i, const Shift& shift) {
+  const Vec<Compute<S>> v = exp<Compute<S>>(shift(load(x + i)));
+  if constexpr (kStore)
+    store(e + i, v);
+  return v;
+}
+
+// Whole vectors only.
+template <bool kStore, class S, class Shift>
+SOFTSTEP_INLINE FourSums<Compute<S>> exp_vectors(S* e, const S* x, Size from, Size to,
+                                                 const Shift& shift, FourSums<Compute<S>> sum) {
+  constexpr Size w = kLanes<Compute<S>>;
+  Size i = from;
+  for (; i + 4 * w <= to; i += 4 * w) {
+    prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + kBlock);
+    sum.a += exp_at<kStore>(e, x, i, shift);
+    sum.b += exp_at<kStore>(e, x, i + w, shift);
+    sum.c += exp_at<kStore>(e, x, i + 2 * w, shift);
+    sum.d += exp_at<kStore>(e, x, i + 3 * w, shift);
+  }
+  for (; i < to; i += w)
+    sum.a += exp_at<kStore>(e, x, i, shift);
+  return sum;
+}
+
+// The lanes of the vector at `at` but for the class `hole` (or -1).
+template <class T> SOFTSTEP_INLINE Mask<T> without_hole(Size hole, Size at) {
+  const Size lane = hole < 0 ? -1 : hole - at;
+  return lane_index<T>() != static_cast<typename LaneInt<T>::type>(lane);
+}
+
 // Exponentials of one block, stored if kStore, and their sum without the class `hole` (or -1).
 template <bool kStore, class S, class Shift>
 SOFTSTEP_INLINE Compute<S> exp_block(S* e, const S* x, Size begin, Size end, Size hole,
-                                     Shift shift) {
+                                     const Shift& shift) {
   using T = Compute<S>;
   constexpr Size w = kLanes<T>;
-  Vec<T> sum[4] = {};
-  const auto exp_at = [&](Size i) {
-    const Vec<T> v = exp<T>(shift(load(x + i)));
-    if constexpr (kStore)
-      store(e + i, v);
-    return v;
-  };
-  const auto whole_vectors = [&](Size from, Size to) {
-    Size i = from;
-    for (; i + 4 * w <= to; i += 4 * w) {
-      prefetch<4 * kVectorBytes>(x + i + kBlock);
-      sum[0] += exp_at(i);
-      sum[1] += exp_at(i + w);
-      sum[2] += exp_at(i + 2 * w);
-      sum[3] += exp_at(i + 3 * w);
-    }
-    for (; i < to; i += w)
-      sum[0] += exp_at(i);
-  };
-  const auto without_hole = [&](Size at, Mask<T> lanes) {
-    const Size lane = hole < 0 ? -1 : hole - at;
-    return lanes & (lane_index<T>() != static_cast<typename LaneInt<T>::type>(lane));
-  };
   const Size whole = begin + (end - begin) / w * w;
-  if (hole < begin || hole >= whole) {
-    whole_vectors(begin, whole);
-  } else {
-    const Size at = begin + (hole - begin) / w * w;
-    whole_vectors(begin, at);
-    sum[1] += select<T>(without_hole(at, ~Mask<T>{}), exp_at(at), Vec<T>{});
-    whole_vectors(at + w, whole);
+  const bool split = hole >= begin && hole < whole;
+  const Size at = split ? begin + (hole - begin) / w * w : whole;
+  FourSums<T> sum = exp_vectors<kStore>(e, x, begin, at, shift, FourSums<T>{});
+  if (split) {
+    const Vec<T> v = exp_at<kStore>(e, x, at, shift);
+    sum.b += select<T>(without_hole<T>(hole, at), v, Vec<T>{});
+    sum = exp_vectors<kStore>(e, x, at + w, whole, shift, sum);
   }
   if (whole < end) {
-    const Size at = end - w;
     const Mask<T> rest = last_lanes<T>(end - whole);
-    const Vec<T> v = exp<T>(shift(load(x + at)));
+    const Vec<T> v = exp<T>(shift(load(x + end - w)));
     if constexpr (kStore)
-      store(e + at, select<T>(rest, v, load(e + at)));
-    sum[2] += select<T>(without_hole(at, rest), v, Vec<T>{});
+      store(e + end - w, select<T>(rest, v, load(e + end - w)));
+    sum.c += select<T>(rest & without_hole<T>(hole, end - w), v, Vec<T>{});
   }
-  return reduce<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  return sum.total();
 }
 
 // The running maximum and the sum of exponentials of a row, block by block; if kStore, with the

@@ -181,7 +181,7 @@ def cross_entropy_with_grad(
 ) -> tuple[Any, ...]:
     """`cross_entropy` and its gradient with respect to the logits, in one pass.
 
-    For a class target t, ``dlogits = g * w[t] * (p - [c == t]) / T`` with ``p = softmax(logits / T)``
+    For a class target t, ``dlogits = g * w[t] * (p - [c == t]) / T``, ``p = softmax(logits / T)``
     and g the row's part in the reduction (``1 / n`` in a plain mean of n rows, 1 in a sum); the
     other options add their terms. The gradient of the target has no cancellation in ``p - 1``.
 

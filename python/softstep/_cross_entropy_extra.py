@@ -93,12 +93,16 @@ def extra_results(
         if name in ("lse", "entropy", "argmax"):
             results[name] = row_results[name]
         elif name == "target_log_prob":
-            results[name] = -row_results["nll"]
+            results[name] = 0 - row_results["nll"]
         elif name == "correct":
-            results[name] = int(np.count_nonzero(row_results["argmax"] == classes))
+            largest = row_results["argmax"]  # -1 in ignored rows, also where that is the target
+            results[name] = int(np.count_nonzero((largest == classes) & (largest >= 0)))
         elif name == "z_loss":
-            term = z_loss * row_results["lse"].astype(np.float64) ** 2 * share
-            results[name] = term if reduction == "none" else float(term.sum() * z_upstream)
+            lse = row_results["lse"]
+            term = z_loss * lse.astype(np.float64) ** 2 * share
+            results[name] = (
+                term.astype(lse.dtype) if reduction == "none" else float(term.sum() * z_upstream)
+            )
         elif name == "dtemperature":
             results[name] = float(row_results[name].sum(dtype=np.float64) * upstream)
     if {"dtarget", "dweight"} & set(names):
@@ -188,7 +192,8 @@ class TargetGradients:
                     minlength=self.classes,
                 )
         if normalised:
-            dweight -= (self.weight @ dweight) * upstream * shares
+            held = shares != 0  # a class that no row has is not touched, even by an infinite loss
+            dweight[held] -= (self.weight @ dweight) * upstream * shares[held]
         return dtarget.reshape(self.shape), dweight.astype(self.dtype)
 
     def _log_probabilities(self, chunk: slice) -> FloatArray:
