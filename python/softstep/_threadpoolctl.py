@@ -6,14 +6,17 @@ that would make ``import softstep`` slower for everybody, so `follow_imports` re
 somebody else has imported it, or when somebody does so later.
 """
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softstep._version import __version__
+
+if TYPE_CHECKING:  # importlib.abc would take longer to import than the rest of the package
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _NAME = "threadpoolctl"
 
@@ -42,7 +45,7 @@ def register(threadpoolctl: Any) -> None:
     threadpoolctl.register(SoftstepController)
 
 
-class _WhenImported(MetaPathFinder):
+class _WhenImported:
     """Finds threadpoolctl as the other finders do, and registers once it has run."""
 
     def find_spec(
