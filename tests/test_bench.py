@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from softstep.bench.cases import CASES, select
+from softstep.bench.cases import CASES, Case, select
 from softstep.bench.contender import BEST, OWN, PEERS, Call, Contender, load_family
 from softstep.bench.measure import Settings, order_of_round
 from softstep.bench.record import contenders_of, run_contenders
@@ -119,6 +121,24 @@ def test_an_interrupt_keeps_the_finished_cases(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "1 of 6 cases were finished" in errors and "Traceback" not in errors
     assert [case["name"] for case in json.loads(file.read_text())["cases"]] == [TINY]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_rounded_once(dtype: str) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    case = Case("small", "cross_entropy", "", {"dtype": dtype, "shape": (70, 1000), "axis": -1})
+    problem = load_family(case).build(**case.options)
+    peers = {name: None for name in ("numpy", "scipy", "sklearn")}
+    if find_spec("torch"):
+        peers["torch"] = import_module("torch")
+    contenders = list(contenders_of(case, problem, peers))
+    # NumPy converts each element: it is no contender.
+    assert {c.peer for c in contenders} == {"roofline", OWN, *({"torch"} & peers.keys())}
+    for entry in run_contenders(problem, contenders, BRIEF):
+        assert entry.status == "timed", f"{entry.contender.label}: {entry.reason}"
+        if entry.contender.peer == OWN:
+            assert entry.error is not None and 0 < entry.error <= problem.tolerance
 
 
 def test_a_wrong_or_failing_contender_is_not_timed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 from typing import Any
@@ -32,6 +33,18 @@ def aligned(values: ArrayLike) -> NDArray[Any]:
     copy = aligned_empty(values.shape, values.dtype)
     np.copyto(copy, values)
     return copy
+
+
+def is_half(array: NDArray[Any]) -> bool:
+    """Whether ``array`` is float16 or bfloat16."""
+    return array.dtype.itemsize == 2
+
+
+def named_dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype called ``name``, also ml_dtypes' bfloat16."""
+    if name == "bfloat16":
+        name = importlib.import_module("ml_dtypes").bfloat16
+    return np.dtype(name)
 
 
 def touched(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from softstep.bench.models import MLP_PARAMETERS, RESNET50_PARAMETERS
@@ -59,6 +60,11 @@ def _mlp(batch: int, sizes: tuple[int, ...]) -> Case:
     )
 
 
+def _half_precision() -> tuple[str, ...]:
+    """NumPy has bfloat16 only with ml_dtypes."""
+    return ("bfloat16", "float16") if find_spec("ml_dtypes") else ("float16",)
+
+
 def _short(dtype: str) -> str:
     return dtype.replace("float", "f")
 
@@ -70,6 +76,11 @@ CASES = (
     _cross_entropy("float32", (512, 32000)),
     _cross_entropy("float32", (256, 128256)),
     _cross_entropy("float64", (8192, 1000)),
+    *(
+        _cross_entropy(dtype, shape)
+        for shape in ((8192, 1000), (256, 128256))
+        for dtype in _half_precision()
+    ),
     _cross_entropy("float32", (4, 21, 256, 256), axis=1),
     _softmax("softmax", "float32", (65536, 10)),
     _softmax("softmax", "float32", (8192, 1000)),

@@ -54,6 +54,8 @@ class Call:
     # Instead of the problem's, for what solves another one: the roofline.
     expected: Mapping[str, Any] | None = None
     verified_calls: int | None = None
+    # For arithmetic that is coarser by design: half precision throughout.
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)

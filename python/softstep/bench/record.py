@@ -131,7 +131,8 @@ def _verify(problem: Problem, contender: Contender) -> tuple[Entry, Call | None]
         error = error_of(call.result(returned), expected)
     except Exception as failure:  # a peer may raise anything; the others are still timed
         return Entry(contender, FAILED, reason=first_line(failure)), None
-    if error <= problem.tolerance:
+    tolerance = call.tolerance or problem.tolerance
+    if error <= tolerance:
         return Entry(contender, TIMED, error), call
-    reason = f"error {error:.1e}, expected at most {problem.tolerance:.0e}"
+    reason = f"error {error:.1e}, expected at most {tolerance:.0e}"
     return Entry(contender, WRONG, error, reason), None

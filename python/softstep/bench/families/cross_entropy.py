@@ -1,4 +1,8 @@
-"""Cross-entropy of class indices, loss and gradient: ``(loss, dlogits)`` of a mean over rows."""
+"""Cross-entropy of class indices, loss and gradient: ``(loss, dlogits)`` of a mean over rows.
+
+In half precision it is the sum over rows: the gradient of a mean would vanish in float16, which is
+why training in float16 scales the loss.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import softstep as ss
-from softstep.bench.arrays import aligned, touched
+from softstep.bench.arrays import aligned, is_half, named_dtype, touched
 from softstep.bench.contender import BEST, OWN, WRITTEN, Call, Contender, Outcome
 from softstep.bench.families import cross_entropy_frameworks, cross_entropy_numpy
 from softstep.bench.streams import scale_stream
 
-TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+# Half precision: a gradient rounded once, 2**-11 and 2**-8; float16's smallest are subnormal.
+TOLERANCE = {"float16": 2e-3, "bfloat16": 4e-3, "float32": 2e-5, "float64": 1e-12}
 # Arrays of fewer elements live in the first caches: the overhead of a call is all there is to see.
 STREAMED = 1 << 16
 
@@ -26,8 +31,10 @@ class CrossEntropy:
 
     def __init__(self, shape: tuple[int, ...], dtype: str, axis: int) -> None:
         rng = np.random.default_rng(0)
-        self.first = aligned(rng.standard_normal(shape, dtype=np.dtype(dtype)))
-        self.first *= 3
+        type_ = named_dtype(dtype)
+        normal = rng.standard_normal(shape, "f8" if type_.itemsize == 8 else "f4")
+        normal *= 3
+        self.first = aligned(normal.astype(type_, copy=False))
         self.logits = aligned(self.first)
         self.axis = axis
         rows = np.delete(shape, axis)
@@ -38,11 +45,14 @@ class CrossEntropy:
         self.classes = np.arange(shape[axis]).reshape(
             [-1 if k == axis % len(shape) else 1 for k in range(len(shape))]
         )
-        self.out = touched(shape, dtype)
+        self.out = touched(shape, type_)
         self.elements = self.logits.size
         self.rows = self.target.size
+        self.reduction = "sum" if is_half(self.first) else "mean"
+        # The loss is the sum over the rows, divided by this.
+        self.divisor = 1 if self.reduction == "sum" else self.rows
         self.tolerance = TOLERANCE[dtype]
-        self.expected = _reference(self.first, self.index, axis)
+        self.expected = _reference(self.first, self.index, axis, self.divisor)
 
     def restore(self) -> None:
         """Undo what in-place contenders did to the logits."""
@@ -53,16 +63,18 @@ class CrossEntropy:
         return {"loss": returned[0], "dlogits": returned[1]}
 
 
-def _reference(logits: NDArray[Any], index: NDArray[Any], axis: int) -> dict[str, NDArray[Any]]:
+def _reference(
+    logits: NDArray[Any], index: NDArray[Any], axis: int, divisor: int
+) -> dict[str, NDArray[Any]]:
     gradient = logits.astype(np.float64)
     gradient -= gradient.max(axis=axis, keepdims=True)
     chosen = np.take_along_axis(gradient, index, axis)
     np.exp(gradient, out=gradient)
     total = gradient.sum(axis=axis, keepdims=True)
-    loss = np.mean(np.log(total) - chosen)
+    loss = np.sum(np.log(total) - chosen) / divisor
     gradient /= total
     np.put_along_axis(gradient, index, np.take_along_axis(gradient, index, axis) - 1, axis)
-    gradient /= index.size
+    gradient /= divisor
     return {"loss": loss, "dlogits": gradient}
 
 
@@ -75,7 +87,8 @@ def _softstep(problem: CrossEntropy, _: object) -> Iterator[Contender]:
     x, t, axis, out = problem.logits, problem.target, problem.axis, problem.out
 
     def call(**keywords: Any) -> Call:
-        run = lambda: ss.cross_entropy_with_grad(x, t, axis=axis, **keywords)  # noqa: E731
+        keywords |= {"axis": axis, "reduction": problem.reduction}
+        run = lambda: ss.cross_entropy_with_grad(x, t, **keywords)  # noqa: E731
         return Call(run, problem.outcome)
 
     yield Contender(OWN, BEST, "in place", lambda: call(out=x))
