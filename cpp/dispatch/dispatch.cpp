@@ -6,17 +6,23 @@
 
 namespace softstep {
 
-#if defined(__x86_64__)
+// CMake's SOFTSTEP_ISAS says which levels were compiled.
+#if defined(SOFTSTEP_HAS_x86_64_v2)
 namespace x86_64_v2 {
 extern const Kernels kernels;
 }
+#endif
+#if defined(SOFTSTEP_HAS_x86_64_v3)
 namespace x86_64_v3 {
 extern const Kernels kernels;
 }
+#endif
+#if defined(SOFTSTEP_HAS_x86_64_v4)
 namespace x86_64_v4 {
 extern const Kernels kernels;
 }
-#elif defined(__aarch64__)
+#endif
+#if defined(SOFTSTEP_HAS_aarch64)
 namespace aarch64 {
 extern const Kernels kernels;
 }
@@ -27,21 +33,26 @@ namespace {
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
 std::vector<const Kernels*> supported() {
-#if defined(__x86_64__)
   std::vector<const Kernels*> tables;
+#if defined(__x86_64__)
   __builtin_cpu_init();
+#endif
+#if defined(SOFTSTEP_HAS_x86_64_v2)
   if (__builtin_cpu_supports("x86-64-v2"))
     tables.push_back(&x86_64_v2::kernels);
+#endif
+#if defined(SOFTSTEP_HAS_x86_64_v3)
   if (__builtin_cpu_supports("x86-64-v3"))
     tables.push_back(&x86_64_v3::kernels);
+#endif
+#if defined(SOFTSTEP_HAS_x86_64_v4)
   if (__builtin_cpu_supports("x86-64-v4"))
     tables.push_back(&x86_64_v4::kernels);
-  return tables;
-#elif defined(__aarch64__)
-  return {&aarch64::kernels};
-#else
-#error "softstep has kernels for x86-64 and AArch64"
 #endif
+#if defined(SOFTSTEP_HAS_aarch64)
+  tables.push_back(&aarch64::kernels); // the baseline of every AArch64 CPU
+#endif
+  return tables;
 }
 
 std::atomic<const Kernels*> active_kernels{nullptr};
@@ -71,7 +82,8 @@ void use_isa(const std::string& isa) {
 void initialise() {
   const std::vector<const Kernels*> tables = supported();
   if (tables.empty())
-    throw std::invalid_argument("softstep needs a CPU of the level x86-64-v2 (SSE4.2) or later");
+    throw std::invalid_argument("this CPU supports none of the ISA levels that softstep was built "
+                                "for; it needs x86-64-v2 (SSE4.2) or AArch64");
   active_kernels.store(tables.back(), std::memory_order_release);
   if (const char* isa = std::getenv("SOFTSTEP_ISA")) {
     try {
