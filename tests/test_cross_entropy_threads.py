@@ -8,6 +8,7 @@ import pytest
 
 import softstep as ss
 from cross_entropy_check import extras_for
+from softstep import _core
 
 
 @pytest.mark.parametrize("shape, axis", [((40_011, 10), 1), ((901, 1003), 1), ((3, 7, 99, 91), 1)])
@@ -76,3 +77,31 @@ def test_targets_that_change_meanwhile(rng: np.random.Generator, kind: str, bad:
         done.set()
         other.join()
     assert outcomes
+
+
+@pytest.mark.parametrize("kind", ["classes", "sparse"])
+@pytest.mark.parametrize("bad", [2**40, -7, 1])
+def test_no_target_is_read_after_the_kernel(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, kind: str, bad: int
+) -> None:
+    """The same race, decided: the targets change as soon as the kernel has returned."""
+    x = rng.normal(size=(50, 5))
+    shape = (50,) if kind == "classes" else (50, 3)
+    target = rng.integers(0, 5, shape)
+    options: dict[str, Any] = {"target": target}
+    if kind == "sparse":
+        options["target_probabilities"] = rng.uniform(size=shape)
+    names = extras_for(target, options)
+    loss, expected = ss.cross_entropy(x, extra=names, **options)
+    kernel = _core.cross_entropy
+
+    def and_then_they_change(*arguments: Any) -> Any:
+        results = kernel(*arguments)
+        target[...] = bad
+        return results
+
+    monkeypatch.setattr(_core, "cross_entropy", and_then_they_change)
+    same, results = ss.cross_entropy(x, extra=names, **options)
+    assert same == loss
+    for name in names:
+        np.testing.assert_array_equal(results[name], expected[name], err_msg=name)
