@@ -7,8 +7,8 @@ import nox
 nox.options.sessions = ["tests", "lint", "types", "docs"]
 nox.options.default_venv_backend = "venv"
 
-# Formatters are pinned: another version formats differently.
-RUFF, CLANG_FORMAT = "ruff==0.17.6", "clang-format==23.1.5"
+# Pinned as in .ci/requirements.txt: another version finds other things.
+RUFF, CLANG_FORMAT, MYPY = "ruff==0.17.6", "clang-format==23.1.5", "mypy==2.4.1"
 CPP = [str(p) for p in sorted(Path("cpp").rglob("*.[ch]pp"))]
 
 
@@ -47,7 +47,7 @@ def format(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package and compare the stubs with the compiled extension."""
-    session.install(".[test]", "mypy")
+    session.install(".[test]", MYPY)
     session.run("mypy")
     session.run("stubtest", "softstep._core")
 
