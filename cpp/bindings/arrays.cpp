@@ -110,6 +110,12 @@ std::int64_t as_integer(const py::handle& object, const char* name) {
   return value;
 }
 
+std::string as_text(const py::handle& object, const char* name) {
+  if (!py::isinstance<py::str>(object))
+    throw py::type_error(std::string(name) + ": expected a string, got " + type_text(object));
+  return py::cast<std::string>(object);
+}
+
 std::string number_text(double value) { return py::str(py::float_(value)); }
 
 double as_temperature(const py::handle& object) {

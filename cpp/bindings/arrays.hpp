@@ -21,6 +21,7 @@ enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16 };
 double as_number(const py::handle& object, const char* name);
 std::int64_t as_integer(const py::handle& object, const char* name);
 std::string number_text(double value);
+std::string as_text(const py::handle& object, const char* name);
 double as_temperature(const py::handle& object);
 
 // An array argument that is only read: any object that NumPy can turn into an array. Integers

@@ -121,19 +121,19 @@ py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options
 py::tuple cross_entropy(const py::object& logits, const py::object& target, const py::object& axis,
                         const py::object& target_probabilities, const py::object& weight,
                         const py::object& sample_weight, const py::object& ignore_index,
-                        const py::object& label_smoothing, const std::string& smoothing,
+                        const py::object& label_smoothing, const py::object& smoothing,
                         const py::object& temperature, const py::object& softcap,
-                        const py::object& z_loss, const std::string& reduction,
-                        const py::object& denominator, const std::string& empty,
+                        const py::object& z_loss, const py::object& reduction,
+                        const py::object& denominator, const py::object& empty,
                         const py::tuple& extra, bool with_gradient, const py::object& out) {
   CrossEntropyOptions options{as_number(label_smoothing, "label_smoothing"),
                               as_temperature(temperature),
                               as_softcap(softcap),
                               as_number(z_loss, "z_loss"),
-                              smoothing_of(smoothing),
-                              reduction_of(reduction),
+                              smoothing_of(as_text(smoothing, "smoothing")),
+                              reduction_of(as_text(reduction, "reduction")),
                               std::nullopt,
-                              empty_of(empty)};
+                              empty_of(as_text(empty, "empty"))};
   if (!denominator.is_none())
     options.denominator = as_number(denominator, "denominator");
   options.check();

@@ -61,7 +61,8 @@ private:
   }
 
   SOFTSTEP_INLINE void count_finite() {
-    finite = broadcast(static_cast<T>(task.cols));
+    const Size excluded = task.smooth_others && task.cols > 1 ? 1 : 0;
+    finite = broadcast(static_cast<T>(task.cols - excluded));
     if (!kDense || !task.smooth_finite)
       return;
     for (Size c = 0; c < task.cols; ++c)
@@ -75,6 +76,8 @@ private:
       q = task.label_smoothing / finite;
       if (task.smooth_finite)
         q = select<T>(x == -kInfinity<T>, Vec<T>{}, q);
+      if (task.smooth_others)
+        q = select<T>(is_target(c), Vec<T>{}, q);
     }
     const Vec<T> keep = broadcast(T(1) - task.label_smoothing);
     if (task.probabilities.data)
@@ -148,7 +151,8 @@ private:
     nll = select<T>(defined, select<T>(likely, near, far - u_t), undefined);
     log_s = select<T>(infinite, Vec<T>{}, log_s); // relative to the infinity
     nll = select<T>(infinite, -u_t, nll);
-    lse = top * task.scale + log_s;
+    lse = top * task.scale;
+    lse = select<T>(sum == T(0), lse, lse + log_s); // -inf for a row of -inf
     if (task.z_loss != 0)
       drift = T(2) * task.z_loss * lse;
   }

@@ -103,13 +103,16 @@ private:
       log_s = log_scalar(sum);
       nll = log_s - u;
     }
-    lse = static_cast<double>(sweep.max) * scale + log_s;
+    const double top = static_cast<double>(sweep.max) * scale;
+    const bool masked =
+        sweep.max == -kInfinity<T> && sweep.sum == 0 && (hole < 0 || logits[0] == -kInfinity<T>);
+    lse = masked ? top : top + log_s; // -inf for a row of -inf
     drift = task.z_loss != 0 ? 2 * static_cast<double>(task.z_loss) * lse : 0;
     mass = moment = spread = point_mass = point_moment = 0;
     if constexpr (kDense) {
-      spread = task.label_smoothing != 0
-                   ? static_cast<double>(task.label_smoothing) / gathered.finite
-                   : 0;
+      const double classes = gathered.finite - (task.smooth_others ? 1 : 0);
+      if (task.label_smoothing != 0 && classes > 0)
+        spread = static_cast<double>(task.label_smoothing) / classes;
       mass = target.keep() * gathered.probability.mass;
       moment = target.keep() * gathered.probability.moment;
       if (spread != 0) {
@@ -184,7 +187,8 @@ private:
   // The gradient at a point's class, times T: all that lies on the class, for a single rounding.
   double point_gradient(Size k) const {
     const Size c = target.point(k);
-    const double p = exp_scalar(u_of_point(k)) / sum, q = spread * target.weight(c);
+    const double p = exp_scalar(u_of_point(k)) / sum,
+                 q = target.is_smoothed(c, logits[k]) ? spread * target.weight(c) : 0;
     double at_class = 0;
     for (Size j = 0; j < target.points; ++j)
       if (target.point(j) == c)

@@ -67,8 +67,9 @@ template <class S> struct CrossEntropyTask {
   Size rows, cols;
   T scale;           // 1 / temperature
   T softcap;         // logits are softcap * tanh(logits / softcap) first; 0: not
-  T label_smoothing; // spread over all classes, or over those that are not -inf
-  bool smooth_finite;
+  T label_smoothing; // spread over all classes, over those that are not -inf, or over all but the
+                     // target
+  bool smooth_finite, smooth_others;
   T z_loss;
   T upstream; // d(result) / d(loss of a row of row_weight 1)
   // Results of each row; all but loss may be null.

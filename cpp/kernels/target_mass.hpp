@@ -69,8 +69,16 @@ template <class S> struct RowTarget {
     return task.weight ? q * load(task.weight + c) : q;
   }
   SOFTSTEP_INLINE Vec<T> smoothed(Size c) const {
-    const Vec<T> q = task.weight ? load(task.weight + c) : broadcast(T(1));
-    return task.smooth_finite ? select<T>(load(x + c) == -kInfinity<T>, Vec<T>{}, q) : q;
+    Vec<T> q = task.weight ? load(task.weight + c) : broadcast(T(1));
+    if (task.smooth_finite)
+      q = select<T>(load(x + c) == -kInfinity<T>, Vec<T>{}, q);
+    if (task.smooth_others)
+      q = select<T>(without_hole<T>(point(0), c), q, Vec<T>{});
+    return q;
+  }
+  SOFTSTEP_INLINE bool is_smoothed(Size c, T logit) const {
+    return !(task.smooth_finite && logit == -kInfinity<T>) &&
+           !(task.smooth_others && c == point(0));
   }
 };
 

@@ -15,14 +15,6 @@ template <class S, class Q> bool ignored(const CrossEntropyProblem<S, Q>& proble
   return true;
 }
 
-// Smoothing over the other classes is uniform smoothing of more: eps C / (C - 1) over all, of which
-// the target's share makes up for the excess. A single class has no other.
-double uniform_smoothing(double smoothing, Smoothing how, Size cols) {
-  if (how != Smoothing::kExcludeTarget)
-    return smoothing;
-  return cols > 1 ? smoothing * static_cast<double>(cols) / static_cast<double>(cols - 1) : 0;
-}
-
 } // namespace
 
 template <class S, class Q>
@@ -73,9 +65,10 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
     task.cols = problem.rows.cols;
     task.scale = static_cast<T>(1 / problem.temperature);
     task.softcap = static_cast<T>(problem.softcap);
-    task.label_smoothing = static_cast<T>(
-        uniform_smoothing(problem.label_smoothing, problem.smoothing, problem.rows.cols));
+    task.label_smoothing = static_cast<T>(problem.label_smoothing);
     task.smooth_finite = problem.smoothing == Smoothing::kAllowed && problem.label_smoothing != 0;
+    task.smooth_others =
+        problem.smoothing == Smoothing::kExcludeTarget && problem.label_smoothing != 0;
     task.z_loss = static_cast<T>(z_loss);
     task.upstream = static_cast<T>(upstream);
     task.loss = from(results.loss);

@@ -1,6 +1,7 @@
 """NumPy's conventions around the softmax kernels: several axes as one, masks, keepdims, out."""
 
 from collections.abc import Callable
+from operator import index
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,9 +84,14 @@ def reduce_classes(
 
 
 def _normalised(axis: Axis, ndim: int) -> tuple[int, ...]:
-    if axis is None or ndim == 0:
+    if axis is None:
         return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    try:
+        axes = tuple(index(one) for one in (axis if isinstance(axis, tuple) else (axis,)))
+    except TypeError:
+        raise TypeError(f"axis: expected an int, a tuple of ints or None, got {axis!r}") from None
+    if ndim == 0:  # a scalar is one class
+        axes = tuple(one for one in axes if one not in (-1, 0))
     for one in axes:
         if not -ndim <= one < ndim:
             raise ValueError(f"axis: expected dimensions of an array with {ndim}, got {one}")

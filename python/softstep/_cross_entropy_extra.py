@@ -53,11 +53,19 @@ def extra_results(
     out: FloatArray | None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Call the kernel and return (loss, dlogits, results by name)."""
-    names = (extra,) if isinstance(extra, str) else tuple(extra)
+    try:
+        names = (extra,) if isinstance(extra, str) else tuple(extra)
+    except TypeError:
+        raise TypeError(
+            f"extra: expected a sequence of names, got {type(extra).__name__}"
+        ) from None
     for name in names:
         if name not in NAMES:
             raise ValueError(f"extra: expected names among {', '.join(NAMES)}, got {name!r}")
-    array, classes = np.asarray(logits), np.asarray(target)
+    # Copies: the results are made of what the kernel read, should the caller's targets change.
+    array, classes = np.asarray(logits), np.array(target)
+    if target_probabilities is not None:
+        target_probabilities = np.array(target_probabilities)
     by_class = classes.dtype.kind in "iub" and target_probabilities is None
     for name in ("correct", "target_log_prob"):
         if name in names and not by_class:
@@ -69,7 +77,7 @@ def extra_results(
     rows = tuple(dict.fromkeys(_ROW_RESULTS[name] for name in names if name in _ROW_RESULTS))
     loss, dlogits, row_results, upstream, z_upstream = _core.cross_entropy(
         logits,
-        target,
+        classes,
         axis,
         target_probabilities,
         weight,
@@ -153,7 +161,10 @@ class TargetGradients:
         softcap: float | None,
     ) -> None:
         self.classes = logits.shape[-1]
-        self.dtype = np.float32 if logits.dtype.itemsize == 2 else logits.dtype
+        # float16 and bfloat16 (kind V) are computed in float32, integers in float64.
+        self.dtype = np.dtype(np.float64 if logits.dtype.kind in "iub" else logits.dtype)
+        if self.dtype.itemsize == 2:
+            self.dtype = np.dtype(np.float32)
         self.logits = logits.reshape(-1, self.classes)
         rows = len(self.logits)
         self.by_class = target.dtype.kind in "iub" and target_probabilities is None
@@ -181,10 +192,11 @@ class TargetGradients:
             logp = self._log_probabilities(chunk)
             mass, slope, kept = self._mass(chunk, logp)
             g = np.where(kept, self.share[chunk] * upstream, 0.0)[:, None]
-            finite = np.where(mass == 0, 0.0, logp)  # 0 * log 0 = 0
-            dweight -= (g * mass * finite).sum(axis=0)
+            # 0 * log 0 = 0, and an ignored row adds nothing, whatever it holds.
+            counts = kept[:, None] & (mass != 0)
+            dweight -= (g * np.where(counts, mass, 0.0) * np.where(counts, logp, 0.0)).sum(axis=0)
             if not self.by_class:
-                dtarget[chunk] = np.where(g == 0, 0.0, -g * slope)
+                dtarget[chunk] = _product(-g, slope)
             elif normalised:
                 shares += np.bincount(
                     self.target[chunk, 0][kept],
@@ -214,10 +226,10 @@ class TargetGradients:
             at = np.where(given, target, 0).astype(np.intp)
             ones = np.ones(target.shape) if self.sparse is None else self.sparse[chunk]
             np.add.at(mass, (index, at), np.where(given, ones, 0.0))
-            slope = np.where(given, (1 - self.eps) * self.weight[at] * logp[index, at], 0.0)
+            slope = _product(given * (1 - self.eps) * self.weight[at], logp[index, at])
         else:
             mass[...] = target
-            slope = (1 - self.eps) * self.weight * logp
+            slope = _product((1 - self.eps) * self.weight, logp)
         mass *= 1 - self.eps
         if self.eps:
             allowed = np.ones(logp.shape)
@@ -227,3 +239,8 @@ class TargetGradients:
                 allowed[index, at] = 0.0
             mass += self.eps * allowed / np.maximum(allowed.sum(axis=1, keepdims=True), 1)
         return mass, slope, kept
+
+
+def _product(factor: FloatArray, value: FloatArray) -> FloatArray:
+    """Return factor * value, 0 where the factor is 0 even if the value is infinite or NaN."""
+    return factor * np.where(factor == 0, 0.0, value)
