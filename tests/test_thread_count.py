@@ -166,3 +166,18 @@ found = [info for info in threadpoolctl.threadpool_info() if info["internal_api"
 assert [info["num_threads"] for info in found] == [ss.get_num_threads()], found
 """
     assert report(code) == report()  # automatic again afterwards
+
+
+def test_a_daemon_thread_inside_a_call_does_not_disturb_the_exit() -> None:
+    code = """
+import threading, time
+import numpy as np, softstep as ss
+x = np.ones((1201, 1003), "f")
+def call():
+    while True:
+        ss.softmax(x)
+threading.Thread(target=call, daemon=True).start()
+time.sleep(0.2)
+"""
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "")

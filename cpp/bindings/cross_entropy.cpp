@@ -1,4 +1,5 @@
 #include "bindings/cross_entropy_arguments.hpp"
+#include "bindings/gil.hpp"
 #include "bindings/reduction.hpp"
 
 #include <algorithm>
@@ -103,7 +104,7 @@ py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options
   results.argmax = extras.template row_array<std::int32_t>("argmax", extras.wants("argmax"));
   double loss = 0;
   {
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     loss = ops::cross_entropy(problem, denominators, results);
   }
   py::object returned = py::float_(

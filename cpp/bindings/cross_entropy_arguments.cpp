@@ -106,8 +106,9 @@ double as_softcap(const py::handle& object) {
   const double softcap = as_number(object, "softcap");
   // Beyond these, float32 cannot hold the quotient.
   if (!(softcap >= 1e-30 && softcap <= 1e30))
-    throw py::value_error("softcap: expected a finite number above 0 (in [1e-30, 1e30]) or None, got " +
-                          number_text(softcap));
+    throw py::value_error(
+        "softcap: expected a finite number above 0 (in [1e-30, 1e30]) or None, got " +
+        number_text(softcap));
   return softcap;
 }
 

@@ -1,4 +1,5 @@
 #include "ops/hinge.hpp"
+#include "bindings/gil.hpp"
 #include "bindings/reduction.hpp"
 #include "bindings/targets.hpp"
 
@@ -52,7 +53,7 @@ py::tuple hinge(const py::object& scores, const py::object& target, const py::ob
     problem.margin = width;
     problem.upstream = upstream_of(reduction, losses.size());
     T* loss = static_cast<T*>(const_cast<void*>(losses.data()));
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     return ops::hinge(problem, loss);
   });
   return py::make_tuple(reduced(reduction, sum, losses.size(), losses),

@@ -1,5 +1,6 @@
 #include "ops/pair.hpp"
 #include "bindings/elements.hpp"
+#include "bindings/gil.hpp"
 #include "bindings/reduction.hpp"
 
 #include <cmath>
@@ -38,7 +39,7 @@ py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const std:
         elements_of<T, 4>({&predictions, &target, reduction == Reduction::kNone ? &losses : nullptr,
                            with_gradient ? &gradient : nullptr},
                           {Access::kRead, Access::kRead, Access::kWrite, Access::kWrite});
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     return ops::pair_loss(loss, elements, margin, upstream_of(reduction, elements.size()));
   });
   return py::make_tuple(reduced(reduction, sum, predictions.size(), losses),
@@ -57,7 +58,7 @@ py::tuple squared_error(const py::object& predictions, const py::object& target,
 void require_signs(const py::array& target) {
   const bool good = with_type(target, [&](auto type) {
     const auto elements = elements_of<decltype(type), 1>({&target}, {Access::kRead});
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     return ops::all_signs(elements);
   });
   if (good)

@@ -1,5 +1,6 @@
 #include "ops/sgd.hpp"
 #include "bindings/elements.hpp"
+#include "bindings/gil.hpp"
 
 #include <pybind11/stl.h>
 
@@ -137,7 +138,7 @@ void step(const py::list& params, const py::list& grads, const py::list& buffers
     });
   }
   refuse_overlaps(tensors);
-  py::gil_scoped_release unlocked;
+  const GilReleased unlocked;
   ops::sgd_step(problem, options);
 }
 
@@ -155,7 +156,7 @@ double sum_of_squares(const py::list& arrays) {
         tensors.float64.push_back(elements);
     });
   }
-  py::gil_scoped_release unlocked;
+  const GilReleased unlocked;
   return ops::sum_of_squares(tensors);
 }
 

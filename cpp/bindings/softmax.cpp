@@ -1,5 +1,6 @@
 #include "ops/softmax.hpp"
 #include "bindings/arrays.hpp"
+#include "bindings/gil.hpp"
 
 #include <limits>
 #include <optional>
@@ -50,7 +51,7 @@ py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& 
     using S = decltype(type);
     auto problem = row_problem<S>(axis, x, nullptr, &y, pointer(mask));
     problem.masked_first = negative_infinity<S>();
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, nullptr, temperature);
   });
   return y;
@@ -69,7 +70,7 @@ py::array reduce_classes(SoftmaxOp op, const py::object& logits, const py::objec
     auto problem = row_problem<S>(axis, x, nullptr, nullptr, pointer(mask));
     problem.masked_first = negative_infinity<S>();
     S* row_result = data_of<S>(result);
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, row_result, temperature);
   });
   return result;
@@ -96,7 +97,7 @@ py::array backward(SoftmaxOp op, const py::object& upstream, const py::object& f
     using S = decltype(type);
     auto problem = row_problem<S>(axis, y, &dy, &dx, pointer(mask));
     problem.masked_first = op == SoftmaxOp::kSoftmaxBackward ? S{} : negative_infinity<S>();
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, nullptr, temperature);
   });
   return dx;

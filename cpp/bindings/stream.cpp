@@ -1,5 +1,6 @@
 #include "ops/stream.hpp"
 #include "bindings/arrays.hpp"
+#include "bindings/gil.hpp"
 
 namespace softstep::bindings {
 namespace {
@@ -26,7 +27,7 @@ double read(const py::object& object) {
   return with_type(x, [&](auto type) {
     const auto* data = data_of<decltype(type)>(x);
     const py::ssize_t size = x.size();
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     return ops::stream_read(data, size);
   });
 }
@@ -36,7 +37,7 @@ void scale(const py::object& object, double factor) {
   with_type(x, [&](auto type) {
     auto* data = data_of<decltype(type)>(x);
     const py::ssize_t size = x.size();
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     ops::stream_scale(data, size, factor);
   });
 }
@@ -50,7 +51,7 @@ void copy(const py::object& to_object, const py::object& from_object) {
     T* target = data_of<T>(to);
     const T* source = data_of<T>(from);
     const py::ssize_t size = from.size();
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     ops::stream_copy(target, source, size);
   });
 }
@@ -66,7 +67,7 @@ void update(const py::object& a_object, const py::object& b_object, const py::ob
     T *first = data_of<T>(a), *second = data_of<T>(b);
     const T* third = data_of<T>(c);
     const py::ssize_t size = c.size();
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     ops::stream_update(first, second, third, size);
   });
 }

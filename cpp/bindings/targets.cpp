@@ -1,4 +1,5 @@
 #include "bindings/targets.hpp"
+#include "bindings/gil.hpp"
 
 #include "ops/targets.hpp"
 
@@ -59,7 +60,7 @@ std::unique_ptr<std::int32_t[]> checked_targets(const py::array& target,
   const ops::BadTarget bad = with_integer_type(rows.dtype(), [&](auto integer) {
     using Integer = decltype(integer);
     const auto* values = static_cast<const Integer*>(rows.data());
-    py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     return ops::check_targets(checked.get(), values, count, classes, ignore_index.value_or(kNone));
   });
   if (bad.row >= 0)
