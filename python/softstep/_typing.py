@@ -1,11 +1,8 @@
-"""Array types that the package's signatures share."""
+"""The array type that the package's signatures share."""
 
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[Any]
-"""float32 or float64, of any layout."""
-
-__all__ = ["ArrayLike", "FloatArray", "NDArray", "np"]
+"""A float array of any layout; bfloat16 has no NumPy type of its own, hence no narrower element."""
