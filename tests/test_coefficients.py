@@ -46,7 +46,10 @@ def test_header_is_what_the_script_writes(tmp_path, monkeypatch, capsys):
 
 
 def polynomial(coefficients: list[float], x: mp.mpf) -> mp.mpf:
-    return mp.polyval([mp.mpf(float(c)) for c in reversed(coefficients)], x)
+    total = mp.mpf(0)  # Horner here: mpmath 1.4 changed the order that its polyval takes
+    for c in reversed(coefficients):
+        total = total * x + mp.mpf(float(c))
+    return total
 
 
 def test_exp_polynomial_error(table):
