@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - only in a tree that w
         "in a source tree build them with a C++20 compiler: `pip install -e .`"
     ) from error
 
-from softstep import _threadpoolctl
+from softstep import _threadpoolctl, schedules
 from softstep._cross_entropy import cross_entropy, cross_entropy_with_grad
 from softstep._hinge import hinge, hinge_with_grad
 from softstep._l2_penalty import l2_penalty
@@ -53,6 +53,7 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
+    "schedules",
     "set_num_threads",
     "show_config",
     "softmax",
