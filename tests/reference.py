@@ -3,7 +3,7 @@
 Nothing here is fast or in place. A function takes the options of its namesake, except `out`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from reference_cross_entropy import (
     cross_entropy_with_grad,
     one_hot,
 )
+from reference_optimizers import SGD, AdamW, global_norm
 from reference_softmax import (
     Array,
     entropy,
@@ -30,10 +31,12 @@ from reference_softmax import (
 
 __all__ = [
     "SGD",
+    "AdamW",
     "cross_entropy",
     "cross_entropy_results",
     "cross_entropy_with_grad",
     "entropy",
+    "global_norm",
     "hinge",
     "hinge_with_grad",
     "l2_penalty",
@@ -98,41 +101,3 @@ def hinge(scores: ArrayLike, target: ArrayLike, **options: Any) -> Loss:
 def l2_penalty(params: NDArray[Any] | Sequence[NDArray[Any]], lam: float) -> float:
     arrays = [params] if isinstance(params, np.ndarray) else params
     return lam * sum(float((p.astype(np.float64) ** 2).sum()) for p in arrays)
-
-
-class SGD:
-    """One step in the order of torch.optim.SGD; `params` are float64 copies."""
-
-    def __init__(
-        self,
-        params: Sequence[NDArray[Any]],
-        lr: float | Callable[[int], float],
-        *,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        decoupled: bool = False,
-        maximize: bool = False,
-    ) -> None:
-        self.params = [np.array(p, np.float64) for p in params]
-        self.buffers: list[Array | None] = [None] * len(self.params)
-        self.lr, self.steps = lr, 0
-        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
-        self.weight_decay, self.decoupled, self.maximize = weight_decay, decoupled, maximize
-
-    def step(self, grads: Sequence[NDArray[Any]], *, lr: float | None = None) -> None:
-        rate = lr if lr is not None else self.lr(self.steps) if callable(self.lr) else self.lr
-        for k, (p, g) in enumerate(zip(self.params, grads, strict=True)):
-            g = -g.astype(np.float64) if self.maximize else g.astype(np.float64)
-            if self.decoupled:
-                p *= 1 - rate * self.weight_decay
-            else:
-                g = g + self.weight_decay * p
-            if self.momentum:
-                b = self.buffers[k]
-                b = g if b is None else self.momentum * b + (1 - self.dampening) * g
-                self.buffers[k] = b
-                g = g + self.momentum * b if self.nesterov else b
-            p -= rate * g
-        self.steps += 1
