@@ -72,20 +72,27 @@ ops::CrossEntropyProblem<S, Q> problem_of(const CrossEntropyArguments& a,
   return problem;
 }
 
+// What the reduction divides by: of the rows that are not ignored, or the caller's.
+template <class S, class Q>
+ops::MeanDenominators denominators_of(const CrossEntropyArguments& a,
+                                      const CrossEntropyOptions& options) {
+  if (options.reduction != Reduction::kMean)
+    return {1, 1};
+  if (options.denominator)
+    return {*options.denominator, *options.denominator};
+  const auto denominators = ops::mean_denominators(problem_of<S, Q>(a, options, nullptr));
+  if (denominators.loss == 0 && options.empty == Empty::kRaise)
+    throw py::value_error("target: the mean is over no rows (all are ignored or weightless)");
+  return denominators;
+}
+
 // (loss, dlogits or None, row results, upstream): upstream is d(result) / d(loss of a row).
 template <class S, class Q>
 py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options,
               const py::tuple& extra, bool with_gradient, std::optional<py::array> dlogits) {
   using T = Compute<S>;
-  const bool mean = options.reduction == Reduction::kMean;
-  ops::MeanDenominators denominators{1, 1};
-  if (mean)
-    denominators = options.denominator
-                       ? ops::MeanDenominators{*options.denominator, *options.denominator}
-                       : ops::mean_denominators(problem_of<S, Q>(a, options, nullptr));
-  const bool empty = mean && denominators.loss == 0;
-  if (empty && options.empty == Empty::kRaise)
-    throw py::value_error("target: the mean is over no rows (all are ignored or weightless)");
+  const ops::MeanDenominators denominators = denominators_of<S, Q>(a, options);
+  const bool empty = options.reduction == Reduction::kMean && denominators.loss == 0;
   if (with_gradient && !dlogits)
     dlogits = new_array(shape_of(a.logits), a.logits);
   const auto problem = problem_of<S, Q>(a, options, dlogits ? &*dlogits : nullptr);
@@ -119,14 +126,10 @@ py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options
                         empty ? 0 : 1 / denominators.loss, empty ? 0 : 1 / denominators.z_loss);
 }
 
-py::tuple cross_entropy(const py::object& logits, const py::object& target, const py::object& axis,
-                        const py::object& target_probabilities, const py::object& weight,
-                        const py::object& sample_weight, const py::object& ignore_index,
-                        const py::object& label_smoothing, const py::object& smoothing,
-                        const py::object& temperature, const py::object& softcap,
-                        const py::object& z_loss, const py::object& reduction,
-                        const py::object& denominator, const py::object& empty,
-                        const py::tuple& extra, bool with_gradient, const py::object& out) {
+CrossEntropyOptions options_of(const py::object& label_smoothing, const py::object& smoothing,
+                               const py::object& temperature, const py::object& softcap,
+                               const py::object& z_loss, const py::object& reduction,
+                               const py::object& denominator, const py::object& empty) {
   CrossEntropyOptions options{as_number(label_smoothing, "label_smoothing"),
                               as_temperature(temperature),
                               as_softcap(softcap),
@@ -138,11 +141,28 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
   if (!denominator.is_none())
     options.denominator = as_number(denominator, "denominator");
   options.check();
+  return options;
+}
+
+void check_smoothing(const CrossEntropyOptions& options, const CrossEntropyArguments& a) {
+  if (options.smoothing == ops::Smoothing::kExcludeTarget && (a.points != 1 || a.mass))
+    throw py::value_error("smoothing: 'exclude_target' needs class targets");
+}
+
+py::tuple cross_entropy(const py::object& logits, const py::object& target, const py::object& axis,
+                        const py::object& target_probabilities, const py::object& weight,
+                        const py::object& sample_weight, const py::object& ignore_index,
+                        const py::object& label_smoothing, const py::object& smoothing,
+                        const py::object& temperature, const py::object& softcap,
+                        const py::object& z_loss, const py::object& reduction,
+                        const py::object& denominator, const py::object& empty,
+                        const py::tuple& extra, bool with_gradient, const py::object& out) {
+  const CrossEntropyOptions options = options_of(label_smoothing, smoothing, temperature, softcap,
+                                                 z_loss, reduction, denominator, empty);
   const CrossEntropyArguments a =
       check_cross_entropy(logits, target, axis, target_probabilities, weight, sample_weight,
                           as_integer(ignore_index, "ignore_index"));
-  if (options.smoothing == ops::Smoothing::kExcludeTarget && (a.points != 1 || a.mass))
-    throw py::value_error("smoothing: 'exclude_target' needs class targets");
+  check_smoothing(options, a);
   std::optional<py::array> dlogits;
   if (with_gradient && !out.is_none()) {
     dlogits = as_output(out, "out", a.logits);
@@ -158,6 +178,37 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
   });
 }
 
+// For a caller that computes its logits a part at a time: (rows that count, or None if all do; what
+// a mean divides the loss by, and the z-loss). `logits` tells shape and dtype; it is not read.
+py::tuple cross_entropy_rows(const py::object& logits, const py::object& target,
+                             const py::object& target_probabilities, const py::object& weight,
+                             const py::object& sample_weight, const py::object& ignore_index,
+                             const py::object& label_smoothing, const py::object& smoothing,
+                             const py::object& temperature, const py::object& softcap,
+                             const py::object& z_loss, const py::object& reduction,
+                             const py::object& denominator, const py::object& empty) {
+  const CrossEntropyOptions options = options_of(label_smoothing, smoothing, temperature, softcap,
+                                                 z_loss, reduction, denominator, empty);
+  const CrossEntropyArguments a =
+      check_cross_entropy(logits, target, py::int_(-1), target_probabilities, weight, sample_weight,
+                          as_integer(ignore_index, "ignore_index"));
+  check_smoothing(options, a);
+  const auto denominators = with_type(a.logits, [&](auto type) {
+    return denominators_of<decltype(type), decltype(type)>(a, options);
+  });
+  py::object counts = py::none();
+  if (a.target) {
+    py::array_t<bool> rows(a.rows);
+    bool* counted = rows.mutable_data();
+    std::fill(counted, counted + a.rows, false);
+    for (py::ssize_t k = 0; k < std::max<py::ssize_t>(a.points, 1); ++k)
+      for (py::ssize_t row = 0; row < a.rows; ++row)
+        counted[row] |= a.target[static_cast<std::size_t>(k * a.rows + row)] != kIgnoredRow;
+    counts = rows;
+  }
+  return py::make_tuple(counts, denominators.loss, denominators.z_loss);
+}
+
 } // namespace
 
 void register_cross_entropy(py::module_& m) {
@@ -167,6 +218,11 @@ void register_cross_entropy(py::module_& m) {
         py::arg("temperature"), py::arg("softcap"), py::arg("z_loss"), py::arg("reduction"),
         py::arg("denominator"), py::arg("empty"), py::arg("extra"), py::arg("with_gradient"),
         py::arg("out"));
+  m.def("cross_entropy_rows", &cross_entropy_rows, py::arg("logits"), py::arg("target"),
+        py::arg("target_probabilities"), py::arg("weight"), py::arg("sample_weight"),
+        py::arg("ignore_index"), py::arg("label_smoothing"), py::arg("smoothing"),
+        py::arg("temperature"), py::arg("softcap"), py::arg("z_loss"), py::arg("reduction"),
+        py::arg("denominator"), py::arg("empty"));
 }
 
 } // namespace softstep::bindings

@@ -12,6 +12,7 @@ namespace softstep::bindings {
 void register_runtime(py::module_& m);
 void register_softmax(py::module_& m);
 void register_cross_entropy(py::module_& m);
+void register_panel(py::module_& m);
 void register_pair(py::module_& m);
 void register_hinge(py::module_& m);
 void register_sgd(py::module_& m);
@@ -30,6 +31,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_runtime(m);
   bindings::register_softmax(m);
   bindings::register_cross_entropy(m);
+  bindings::register_panel(m);
   bindings::register_pair(m);
   bindings::register_hinge(m);
   bindings::register_sgd(m);

@@ -138,6 +138,11 @@ template <class T> struct TransposeKernels {
   // to[c * to.stride + r] = from[r * from.stride + c]
   void (*transpose)(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) noexcept;
 };
+// Rows of a panel of a matrix product.
+template <class S> struct PanelKernels {
+  void (*copy)(Compute<S>* to, const S* from, Size size) noexcept; // widened
+  void (*add)(Compute<S>* to, const S* from, Size size) noexcept;
+};
 // The memory roofline, for the benchmarks.
 template <class T> struct StreamKernels {
   double (*read)(const T* x, Size size) noexcept;
@@ -159,6 +164,7 @@ template <class T> struct KernelsOf {
   const PairKernels<T>* pair;
   const SgdKernels<T>* sgd;
   const TransposeKernels<T>* transpose;
+  const PanelKernels<T>* panel;
   const StreamKernels<T>* stream;
   const MathKernels<T>* math;
 };
@@ -167,6 +173,7 @@ template <class S> struct HalfKernelsOf {
   const SoftmaxKernels<S>* softmax[kShapes];
   const CrossEntropyKernels<S>* cross_entropy[kShapes];
   const TransposeKernels<S>* transpose;
+  const PanelKernels<S>* panel;
 };
 
 struct Kernels {

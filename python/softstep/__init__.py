@@ -16,6 +16,12 @@ from softstep import _threadpoolctl, schedules
 from softstep._cross_entropy import cross_entropy, cross_entropy_with_grad
 from softstep._hinge import hinge, hinge_with_grad
 from softstep._l2_penalty import l2_penalty
+from softstep._linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_with_grad,
+)
+from softstep._linear_cross_entropy_arguments import LinearGradients
+from softstep._linear_cross_entropy_workspace import release_workspace
 from softstep._runtime import (
     active_isa,
     available_isas,
@@ -40,6 +46,7 @@ _threadpoolctl.follow_imports()
 
 __all__ = [
     "SGD",
+    "LinearGradients",
     "__version__",
     "active_isa",
     "available_isas",
@@ -50,9 +57,12 @@ __all__ = [
     "hinge",
     "hinge_with_grad",
     "l2_penalty",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
+    "release_workspace",
     "schedules",
     "set_num_threads",
     "show_config",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softstep._typing import FloatArray
@@ -65,6 +66,22 @@ def cross_entropy(
     with_gradient: bool,
     out: FloatArray | None,
 ) -> tuple[Any, Any, dict[str, FloatArray], float, float]: ...
+def cross_entropy_rows(
+    logits: ArrayLike,
+    target: ArrayLike,
+    target_probabilities: ArrayLike | None,
+    weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    ignore_index: int,
+    label_smoothing: float,
+    smoothing: str,
+    temperature: float,
+    softcap: float | None,
+    z_loss: float,
+    reduction: str,
+    denominator: float | None,
+    empty: str,
+) -> tuple[NDArray[np.bool_] | None, float, float]: ...
 def squared_error(
     predictions: ArrayLike,
     target: ArrayLike,
@@ -128,3 +145,7 @@ def stream_update(a: FloatArray, b: FloatArray, c: FloatArray) -> None: ...
 def exp(x: FloatArray) -> FloatArray: ...
 def log(x: FloatArray) -> FloatArray: ...
 def log1p(x: FloatArray) -> FloatArray: ...
+
+# Rows of the panels of a matrix product, widened to what they are computed in
+def panel_copy(to: FloatArray, source: FloatArray, index: NDArray[np.int64] | None) -> None: ...
+def panel_add(to: FloatArray, source: FloatArray, index: NDArray[np.int64] | None) -> None: ...

@@ -1,0 +1,193 @@
+"""The linear head, a chunk of rows at a time: products, cross-entropy in place, products."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from softstep import _core
+from softstep._linear_cross_entropy_arguments import GRADIENTS, Head, LinearGradients
+from softstep._linear_cross_entropy_panels import HiddenRows, WeightPanels, add_rows
+from softstep._linear_cross_entropy_targets import Targets
+from softstep._linear_cross_entropy_workspace import Arena, Needs, borrowed, plan_chunks
+from softstep._typing import FloatArray
+
+
+class ChunkLoop:
+    """One call: what is computed, and where it goes."""
+
+    def __init__(
+        self,
+        head: Head,
+        targets: Targets,
+        wanted: frozenset[str],
+        given: dict[str, FloatArray],
+        added: frozenset[str],
+        upstream: FloatArray | None,
+        workspace: int | None,
+    ) -> None:
+        self.head, self.targets, self.wanted, self.added = head, targets, wanted, added
+        self.upstream = upstream
+        self.weight = WeightPanels(head.weight, head.dtype)
+        self.hidden = HiddenRows(head.hidden, targets.rows, head.dtype, upstream is not None)
+        self.gradients = {
+            name: given.get(name) if name in given else self._new(name) for name in wanted
+        }
+        self.plan = plan_chunks(self._needs(), workspace)
+
+    def run(self) -> Any:
+        """Return the loss: reduced, or of all rows."""
+        targets, count = self.targets, len(self.targets.rows)
+        reduces = targets.reduction != "none"
+        losses = None if reduces else targets.new_losses()
+        total = 0.0
+        with borrowed(self.plan.bytes, self.head.dtype) as arena, np.errstate(all="ignore"):
+            self._take_scratch(arena)
+            for begin in range(0, count, self.plan.rows):
+                end = min(count, begin + self.plan.rows)
+                loss = self._chunk(begin, end)
+                if losses is None:
+                    total += loss
+                else:
+                    losses[targets.picked(begin, end)] = loss
+        if self.wanted:
+            self._clear_rest()
+        if losses is not None:
+            return targets.delivered(losses)
+        return total if count else targets.no_rows_loss
+
+    def results(self) -> LinearGradients:
+        """Return the gradients, written."""
+        return LinearGradients(*(self.gradients.get(name) for name in GRADIENTS))
+
+    def _new(self, name: str) -> FloatArray:
+        head = self.head
+        if name == "hidden":
+            return np.empty(head.hidden.shape, head.hidden.dtype)
+        return np.empty(
+            head.weight.shape if name == "weight" else head.weight.shape[:1], head.dtype
+        )
+
+    def _needs(self) -> Needs:
+        """Scratch arrays; `_take_scratch` takes the same."""
+        copied = 1 if self.weight.copied else 0
+        summed = 1 if "weight" in self.wanted else 0
+        dhidden = 0
+        if "hidden" in self.wanted:
+            dhidden = 1 + copied  # the sum over panels, and a panel's part
+        return Needs(
+            rows=len(self.targets.rows),
+            features=self.head.hidden.shape[-1],
+            classes=len(self.head.weight),
+            itemsize=self.head.dtype.itemsize,
+            row_classes=2 if self.targets.copies_probabilities else 1,
+            row_features=int(self.hidden.copied) + dhidden,
+            panels=copied + summed,
+            class_vectors=1 if "bias" in self.wanted else 0,
+            panels_of_one_chunk=copied + (summed if "weight" in self.added else 0),
+        )
+
+    def _take_scratch(self, arena: Arena) -> None:
+        rows, needs = self.plan.rows, self._needs()
+        classes, features = needs.classes, needs.features
+        self.logits = arena.array(rows, classes)
+        self.probabilities = arena.array(rows, classes) if needs.row_classes == 2 else None
+        self.x = arena.array(rows, features) if self.hidden.copied else None
+        if "hidden" in self.wanted:
+            self.dx = arena.array(rows, features)
+            self.dx_part = arena.array(rows, features) if self.weight.copied else self.dx
+        if "bias" in self.wanted:
+            self.db = arena.array(classes)
+        one_chunk = rows >= needs.rows
+        panels = needs.panels_of_one_chunk if one_chunk else needs.panels
+        if self.weight.copied:
+            self.weight.scratch = arena.array(self.plan.panel, features)
+            panels -= 1
+        self.dw = arena.array(self.plan.panel, features) if panels else None
+
+    def _chunk(self, begin: int, end: int) -> Any:
+        logits = self.logits[: end - begin]
+        x = self.hidden.chunk(begin, end, self.x)
+        for panel, weight in self._panels():
+            np.matmul(x, weight.T, out=logits[:, panel])
+        if self.head.bias is not None:
+            _core.panel_add(logits, np.broadcast_to(self.head.bias, logits.shape), None)
+        loss = self.targets.cross_entropy(logits, begin, bool(self.wanted), self.probabilities)
+        if self.wanted:
+            self._backward(logits, x, begin, end)
+        return loss
+
+    def _backward(self, dlogits: FloatArray, x: FloatArray, begin: int, end: int) -> None:
+        scale = None
+        if self.upstream is not None:
+            scale = self.upstream[self.targets.picked(begin, end)]
+        if "hidden" in self.wanted:
+            self._add_dhidden(dlogits, scale, begin, end)
+        if scale is not None:  # row by row it is the same in x, which is smaller than the logits
+            np.multiply(x, scale[:, None], out=x)
+        if "bias" in self.wanted:
+            ones = np.ones(end - begin, self.head.dtype) if scale is None else scale
+            self._deliver("bias", ones, dlogits, self.db, begin == 0)
+        if "weight" in self.wanted:
+            self._add_dweight(dlogits, x, begin == 0)
+
+    def _panels(self) -> Iterator[tuple[slice, FloatArray]]:
+        """Weights as they can be multiplied: all at once, or copies of panels."""
+        return self.weight.panels(self.plan.panel)
+
+    def _add_dhidden(
+        self, dlogits: FloatArray, scale: FloatArray | None, begin: int, end: int
+    ) -> None:
+        dhidden = self.gradients["hidden"]
+        assert dhidden is not None
+        direct = None if "hidden" in self.added else self.hidden.place(dhidden, begin, end)
+        dx = self.dx[: end - begin] if direct is None else direct
+        part = self.dx_part[: end - begin]
+        for panel, weight in self._panels():
+            if panel.start == 0:
+                np.matmul(dlogits[:, panel], weight, out=dx)
+            else:
+                np.matmul(dlogits[:, panel], weight, out=part)
+                _core.panel_add(dx, part, None)
+        if scale is not None:
+            np.multiply(dx, scale[:, None], out=dx)
+        if direct is None:
+            add_rows(dhidden, self.targets.rows[begin:end], dx, "hidden" in self.added)
+
+    def _add_dweight(self, dlogits: FloatArray, x: FloatArray, first: bool) -> None:
+        dweight = self.gradients["weight"]
+        assert dweight is not None
+        if first and "weight" not in self.added:
+            np.matmul(dlogits.T, x, out=dweight)
+            return
+        assert self.dw is not None
+        # NumPy's products cannot add to their output: they go through a panel that stays cached.
+        for start in range(0, len(dweight), self.plan.panel):
+            rows = dweight[start : start + self.plan.panel]
+            product = self.dw[: len(rows)]
+            np.matmul(dlogits[:, start : start + len(rows)].T, x, out=product)
+            _core.panel_add(rows, product, None)
+
+    def _deliver(
+        self, name: str, left: FloatArray, right: FloatArray, scratch: FloatArray, first: bool
+    ) -> None:
+        gradient = self.gradients[name]
+        assert gradient is not None
+        if first and name not in self.added:
+            np.matmul(left, right, out=gradient)
+            return
+        np.matmul(left, right, out=scratch)
+        _core.panel_add(gradient[None], scratch[None], None)
+
+    def _clear_rest(self) -> None:
+        """Gradients of rows that do not count, and of a call without any that do."""
+        rows = self.targets.rows
+        for name, gradient in self.gradients.items():
+            if gradient is None or name in self.added:
+                continue
+            if len(rows) == 0:
+                gradient[...] = 0
+            elif name == "hidden" and len(rows) != self.hidden.count:
+                rest = np.ones(self.hidden.count, bool)
+                rest[rows] = False
+                gradient.reshape(-1, gradient.shape[-1])[rest] = 0

@@ -1,0 +1,177 @@
+"""Targets of the linear head: which rows count, and the targets of a chunk of them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from softstep import _core
+from softstep._linear_cross_entropy_arguments import Head
+from softstep._typing import FloatArray
+
+
+class Options(NamedTuple):
+    """Options of cross-entropy, as its kernel takes them after the weights."""
+
+    ignore_index: int
+    label_smoothing: float
+    smoothing: str
+    temperature: float
+    softcap: float | None
+    z_loss: float
+    reduction: str
+    denominator: float | None
+    empty: str
+
+
+class Targets:
+    """Checked targets of all rows; `rows` are those of `hidden` that count, in order."""
+
+    def __init__(
+        self,
+        head: Head,
+        target: ArrayLike,
+        target_probabilities: ArrayLike | None,
+        class_weight: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        options: Options,
+        shift: bool,
+    ) -> None:
+        lead, classes = head.hidden.shape[:-1], len(head.weight)
+        self.dtype = head.dtype
+        target = np.asarray(target)
+        self.dense = target_probabilities is None and target.dtype.kind not in "iub"
+        if not self.dense:
+            target = np.array(target)  # checked once, and used as it was checked
+        parts: list[Any] = [target, target_probabilities, sample_weight]
+        positions = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)
+        if shift:
+            parts = _shifted(parts, lead)
+            positions = positions[..., :-1]
+        self.target, probabilities, weights = parts
+        self.shape = positions.shape
+        # What the kernel checks has no logits yet, and dense probabilities may be large.
+        logits = np.broadcast_to(np.zeros((), head.dtype), (*self.shape, classes))
+        seen = self.target
+        if self.dense:
+            seen = np.broadcast_to(np.zeros((), seen.dtype), seen.shape)
+        try:
+            counts, self.denominator, z_denominator = _core.cross_entropy_rows(
+                logits, seen, probabilities, class_weight, weights, *options
+            )
+        except (TypeError, ValueError) as error:
+            if str(error).startswith("weight:"):
+                raise type(error)(f"class_{error}") from None
+            raise
+        if not (np.isfinite(self.denominator) and self.denominator >= 0):
+            raise ValueError(
+                "class_weight, sample_weight: expected weights whose sum over the rows, which the "
+                f"mean divides by, is finite and not negative, got {self.denominator}"
+            )
+        if options.z_loss and self.denominator and z_denominator:
+            options = options._replace(z_loss=options.z_loss * self.denominator / z_denominator)
+        self._options, self.reduction = options, options.reduction
+        self._count = positions.size
+        self._kept = None if counts is None or counts.all() else np.flatnonzero(counts)
+        if self.denominator == 0:  # a mean over nothing, whose gradient is 0
+            self._kept = np.empty(0, np.intp)
+        every = positions.reshape(-1)
+        self.rows = every if self._kept is None else every[self._kept]
+        self._class_weight = _as_computed(class_weight, head.dtype)
+        self._sample_weight = _flat(_as_computed(weights, head.dtype), 0)
+        self._probabilities = _flat(_as_computed(probabilities, head.dtype), 1)
+        if not self.dense:
+            self.target = _flat(self.target, 0 if probabilities is None else 1)
+
+    @property
+    def copies_probabilities(self) -> bool:
+        """Whether the probabilities of a chunk cannot be used where they lie."""
+        return self.dense and not (
+            self._kept is None
+            and self.target.dtype == self.dtype
+            and self.target.flags.c_contiguous
+        )
+
+    def new_losses(self) -> FloatArray:
+        """Return an array for the losses of all rows, 0 where they do not count."""
+        return np.zeros(self._count, self.dtype)
+
+    def delivered(self, losses: FloatArray) -> Any:
+        """Return the losses in the shape of the targets; a single one as a number."""
+        return losses.reshape(self.shape) if self.shape else losses.item()
+
+    @property
+    def no_rows_loss(self) -> float:
+        """The reduced loss of a call in which no row counts."""
+        is_nan = self.reduction == "mean" and self.denominator == 0 and self._options.empty == "nan"
+        return np.nan if is_nan else 0.0
+
+    def picked(self, begin: int, end: int) -> Any:
+        """Return what picks the counting rows [begin, end) out of all."""
+        return slice(begin, end) if self._kept is None else self._kept[begin:end]
+
+    def cross_entropy(
+        self,
+        logits: FloatArray,
+        begin: int,
+        with_gradient: bool,
+        probabilities: FloatArray | None,
+    ) -> Any:
+        """Loss of the rows from `begin` on; their gradient overwrites the logits if it is wanted.
+
+        `probabilities` is scratch for dense targets that cannot be used where they lie.
+        """
+        picked = self.picked(begin, begin + len(logits))
+        if not self.dense:
+            target = self.target[picked]
+        elif probabilities is None:
+            target = self.target.reshape(-1, logits.shape[-1])[picked]
+        else:
+            target = probabilities[: len(logits)]
+            rows = np.arange(self._count)[picked]
+            for to, row in zip(target, rows, strict=True):
+                to[...] = self.target[np.unravel_index(row, self.shape)]
+        options = self._options
+        if options.reduction == "mean":
+            options = options._replace(denominator=self.denominator)
+        result = _core.cross_entropy(
+            logits,
+            target,
+            -1,
+            None if self._probabilities is None else self._probabilities[picked],
+            self._class_weight,
+            None if self._sample_weight is None else self._sample_weight[picked],
+            *options,
+            (),
+            with_gradient,
+            logits if with_gradient else None,
+        )
+        return result[0]
+
+
+def _shifted(parts: list[Any], lead: tuple[int, ...]) -> list[Any]:
+    """Targets, their probabilities and weights without the first position."""
+    if not lead:
+        raise ValueError("shift: expected hidden of shape (..., T, D), got one row")
+    axis = len(lead) - 1
+    arrays = [None if part is None else np.asarray(part) for part in parts]
+    for array, name in zip(
+        arrays, ("target", "target_probabilities", "sample_weight"), strict=True
+    ):
+        if array is not None and array.shape[: len(lead)] != lead:
+            raise ValueError(
+                f"{name}: expected shape {lead} as hidden's positions, got {array.shape}"
+            )
+    rest = (*(slice(None),) * axis, slice(1, None))
+    return [None if array is None else array[rest] for array in arrays]
+
+
+def _as_computed(values: ArrayLike | None, dtype: np.dtype[Any]) -> Any:
+    return None if values is None else np.array(values, dtype)
+
+
+def _flat(array: Any, kept: int) -> Any:
+    """All axes but the last `kept` as one."""
+    if array is None:
+        return None
+    return array.reshape(-1, *array.shape[array.ndim - kept :])
