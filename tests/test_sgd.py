@@ -86,7 +86,7 @@ def test_weight_decay_is_twice_the_penalty(isa: str, rng: np.random.Generator) -
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "unaligned"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_layout_of_params_and_grads(
     isa: str, rng: np.random.Generator, layout: str, dtype: Any
 ) -> None:

@@ -38,41 +38,6 @@ bool element_addressed(const py::array& array) {
   return true;
 }
 
-struct Bytes {
-  std::uintptr_t begin, end;
-};
-Bytes bytes_of(const py::array& array) {
-  auto begin = reinterpret_cast<std::uintptr_t>(array.data());
-  std::uintptr_t end = begin;
-  for (py::ssize_t d = 0; d < array.ndim(); ++d) {
-    if (array.shape(d) == 0)
-      return {begin, begin};
-    const py::ssize_t reach = (array.shape(d) - 1) * array.strides(d);
-    (reach < 0 ? begin : end) += static_cast<std::uintptr_t>(reach);
-  }
-  return {begin, end + static_cast<std::uintptr_t>(array.itemsize())};
-}
-
-// Conservative, exact for every array that slicing and transposing can make.
-bool overlaps_itself(const py::array& array) {
-  if (array.size() == 0)
-    return false;
-  std::vector<py::ssize_t> order;
-  for (py::ssize_t d = 0; d < array.ndim(); ++d)
-    if (array.shape(d) > 1)
-      order.push_back(d);
-  const auto stride = [&](py::ssize_t d) { return std::abs(array.strides(d)); };
-  std::sort(order.begin(), order.end(),
-            [&](py::ssize_t a, py::ssize_t b) { return stride(a) < stride(b); });
-  py::ssize_t reach = array.itemsize();
-  for (const py::ssize_t d : order) {
-    if (stride(d) < reach)
-      return true;
-    reach += (array.shape(d) - 1) * stride(d);
-  }
-  return false;
-}
-
 std::string type_text(const py::handle& object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
@@ -91,6 +56,37 @@ py::array converted(const py::array& array, const py::dtype& dtype) {
 }
 
 } // namespace
+
+Bytes bytes_of(const py::array& array) {
+  auto begin = reinterpret_cast<std::uintptr_t>(array.data());
+  std::uintptr_t end = begin;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d) {
+    if (array.shape(d) == 0)
+      return {begin, begin};
+    const py::ssize_t reach = (array.shape(d) - 1) * array.strides(d);
+    (reach < 0 ? begin : end) += static_cast<std::uintptr_t>(reach);
+  }
+  return {begin, end + static_cast<std::uintptr_t>(array.itemsize())};
+}
+
+bool overlaps_itself(const py::array& array) {
+  if (array.size() == 0)
+    return false;
+  std::vector<py::ssize_t> order;
+  for (py::ssize_t d = 0; d < array.ndim(); ++d)
+    if (array.shape(d) > 1)
+      order.push_back(d);
+  const auto stride = [&](py::ssize_t d) { return std::abs(array.strides(d)); };
+  std::sort(order.begin(), order.end(),
+            [&](py::ssize_t a, py::ssize_t b) { return stride(a) < stride(b); });
+  py::ssize_t reach = array.itemsize();
+  for (const py::ssize_t d : order) {
+    if (stride(d) < reach)
+      return true;
+    reach += (array.shape(d) - 1) * stride(d);
+  }
+  return false;
+}
 
 double as_number(const py::handle& object, const char* name) {
   const double value = PyFloat_AsDouble(object.ptr());
@@ -171,8 +167,7 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
   if (!py::isinstance<py::array>(object))
     throw py::type_error(prefix + "expected a NumPy array, got " + type_text(object));
   py::array array = py::reinterpret_borrow<py::array>(object);
-  if (!(is_float(array) || is_half_float(array)) || !native(array.dtype()) ||
-      dtype_of(array) != dtype_of(like))
+  if (!is_native_float(array) || dtype_of(array) != dtype_of(like))
     throw py::type_error(prefix + "expected " + dtype_text(like) + ", got " + dtype_text(array));
   require_shape(array, name, shape_of(like));
   if (!array.writeable())
@@ -186,6 +181,10 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
 }
 
 std::string dtype_text(const py::array& array) { return py::str(array.dtype()); }
+
+bool is_native_float(const py::array& array) {
+  return (is_float(array) || is_half_float(array)) && native(array.dtype());
+}
 
 DType dtype_of(const py::array& array) {
   switch (array.dtype().num()) {

@@ -42,6 +42,7 @@ py::array as_input_like(const py::handle& object, const char* name, const py::ar
 // An array that is written: never copied, so it must be exactly right.
 py::array as_output(const py::handle& object, const char* name, const py::array& like);
 
+bool is_native_float(const py::array& array); // a dtype that is computed with as it lies
 DType dtype_of(const py::array& array);
 std::string dtype_text(const py::array& array);
 
@@ -49,6 +50,15 @@ std::vector<py::ssize_t> shape_of(const py::array& array);
 std::string shape_text(const std::vector<py::ssize_t>& shape);
 void require_shape(const py::array& array, const char* name,
                    const std::vector<py::ssize_t>& expected);
+
+// Where an array lies; nothing if it has no elements.
+struct Bytes {
+  std::uintptr_t begin, end;
+};
+Bytes bytes_of(const py::array& array);
+
+// Conservative, exact for every array that slicing and transposing can make.
+bool overlaps_itself(const py::array& array);
 
 // Refuses an output that shares memory with an input; with in_place, unless it is that very array.
 void refuse_overlap(const py::array& output, const char* output_name, const py::array& input,

@@ -15,7 +15,8 @@ void register_cross_entropy(py::module_& m);
 void register_panel(py::module_& m);
 void register_pair(py::module_& m);
 void register_hinge(py::module_& m);
-void register_sgd(py::module_& m);
+void register_norm(py::module_& m);
+void register_optimizer(py::module_& m);
 void register_stream(py::module_& m);
 } // namespace softstep::bindings
 
@@ -34,6 +35,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_panel(m);
   bindings::register_pair(m);
   bindings::register_hinge(m);
-  bindings::register_sgd(m);
+  bindings::register_norm(m);
+  bindings::register_optimizer(m);
   bindings::register_stream(m);
 }

@@ -102,17 +102,27 @@ template <class T> struct PairTask {
   T upstream;
 };
 
-struct SgdOptions {
-  double lr, momentum, dampening, weight_decay;
-  bool nesterov, decoupled, maximize;
-  bool first; // no momentum buffer yet: it becomes the gradient, undamped
-};
-
-template <class T> struct SgdTask {
+// One step of an optimizer over adjacent elements.
+template <class T> struct UpdateTask {
   T* param;
   const T* grad;
-  T* buffer; // null without momentum
+  T* state[2]; // momentum or null; both moments of Adam
   Size size;
+};
+
+struct SgdOptions {
+  double gradient_factor; // sign, clipping and unscaling in one
+  double coupled;         // g += coupled * p
+  double decoupled;       // p -= decoupled * p
+  double lr, momentum, dampening;
+  bool nesterov;
+  bool first; // no momentum yet: it becomes the gradient, undamped
+};
+
+// p -= step_size * m / (sqrt(v) + eps): both have taken in the bias corrections.
+struct AdamwOptions {
+  double gradient_factor, coupled, decoupled; // as above
+  double beta1, beta2, step_size, eps;
 };
 
 // Each family exports its pointers as constants; a table points at them.
@@ -131,8 +141,21 @@ template <class T> struct PairKernels {
   double (*binary_hinge)(const PairTask<T>&) noexcept;
 };
 template <class T> struct SgdKernels {
-  void (*step)(const SgdTask<T>&, const SgdOptions&) noexcept;
+  void (*step)(const UpdateTask<T>&, const SgdOptions&) noexcept;
+};
+template <class T> struct AdamwKernels {
+  void (*step)(const UpdateTask<T>&, const AdamwOptions&) noexcept;
+};
+template <class T> struct NormKernels {
   double (*sum_of_squares)(const T* x, Size size) noexcept;
+};
+// Half precision to float32 and back.
+template <class S> struct HalfKernels {
+  void (*widen)(float* to, const S* from, Size size) noexcept;
+  void (*narrow)(S* to, const float* from, Size size) noexcept;
+  // Rounded up or down by chance; key and index (of the first element) decide.
+  void (*narrow_by_chance)(S* to, const float* from, Size size, std::uint64_t key,
+                           std::uint32_t index) noexcept;
 };
 template <class T> struct TransposeKernels {
   // to[c * to.stride + r] = from[r * from.stride + c]
@@ -163,6 +186,8 @@ template <class T> struct KernelsOf {
   const HingeKernels<T>* hinge[kShapes];
   const PairKernels<T>* pair;
   const SgdKernels<T>* sgd;
+  const AdamwKernels<T>* adamw;
+  const NormKernels<T>* norm;
   const TransposeKernels<T>* transpose;
   const PanelKernels<T>* panel;
   const StreamKernels<T>* stream;
@@ -174,6 +199,7 @@ template <class S> struct HalfKernelsOf {
   const CrossEntropyKernels<S>* cross_entropy[kShapes];
   const TransposeKernels<S>* transpose;
   const PanelKernels<S>* panel;
+  const HalfKernels<S>* half;
 };
 
 struct Kernels {

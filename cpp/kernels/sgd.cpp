@@ -1,7 +1,6 @@
 // One step of stochastic gradient descent, in one pass over parameter, gradient and buffer.
 #include "families.hpp"
 #include "vector_sweep.hpp"
-#include "wide_sum.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
@@ -10,12 +9,12 @@ enum class Decay { kNone, kCoupled, kDecoupled };
 enum class Buffer { kNone, kFirst, kOld };
 
 template <class T> struct Rates {
-  Vec<T> sign, decay, momentum, undamped, minus_lr;
+  Vec<T> factor, decay, momentum, undamped, minus_lr;
 
   SOFTSTEP_INLINE explicit Rates(const SgdOptions& o)
-      : sign(of(o.maximize ? -1 : 1)),
+      : factor(of(o.gradient_factor)),
         // Decoupled: p - (lr wd) p, for 1 - lr wd would lose the digits of a small lr wd.
-        decay(of(o.decoupled ? -o.lr * o.weight_decay : o.weight_decay)), momentum(of(o.momentum)),
+        decay(of(o.decoupled != 0 ? -o.decoupled : o.coupled)), momentum(of(o.momentum)),
         undamped(of(1 - o.dampening)), minus_lr(of(-o.lr)) {}
 
   SOFTSTEP_INLINE static Vec<T> of(double value) { return broadcast(static_cast<T>(value)); }
@@ -25,11 +24,11 @@ template <class T> struct Rates {
 // loop take as long as the arithmetic while the arrays are cached (0.31 against 0.17 ns an
 // element).
 template <class T, Decay kDecay, Buffer kBuffer, bool kNesterov>
-void sweep(const SgdTask<T>& task, const SgdOptions& options) {
+void sweep(const UpdateTask<T>& task, const SgdOptions& options) {
   const Rates<T> rates(options);
   sweep_vectors<T>(task.size, [&](auto access, Size i, Size) {
     Vec<T> p = access.load_from(task.param + i);
-    Vec<T> g = access.load_from(task.grad + i) * rates.sign;
+    Vec<T> g = access.load_from(task.grad + i) * rates.factor;
     if constexpr (kDecay == Decay::kCoupled)
       g = fma(rates.decay, p, g);
     if constexpr (kDecay == Decay::kDecoupled)
@@ -37,16 +36,17 @@ void sweep(const SgdTask<T>& task, const SgdOptions& options) {
     if constexpr (kBuffer != Buffer::kNone) {
       Vec<T> b = g;
       if constexpr (kBuffer == Buffer::kOld)
-        b = fma(rates.momentum, access.load_from(task.buffer + i), rates.undamped * g);
-      access.store_to(task.buffer + i, b);
+        b = fma(rates.momentum, access.load_from(task.state[0] + i), rates.undamped * g);
+      access.store_to(task.state[0] + i, b);
       g = kNesterov ? fma(rates.momentum, b, g) : b;
     }
     access.store_to(task.param + i, fma(rates.minus_lr, g, p));
   });
 }
 
-template <class T, Decay kDecay> void by_buffer(const SgdTask<T>& task, const SgdOptions& options) {
-  if (!task.buffer)
+template <class T, Decay kDecay>
+void by_buffer(const UpdateTask<T>& task, const SgdOptions& options) {
+  if (!task.state[0])
     sweep<T, kDecay, Buffer::kNone, false>(task, options);
   else if (options.first)
     options.nesterov ? sweep<T, kDecay, Buffer::kFirst, true>(task, options)
@@ -56,23 +56,16 @@ template <class T, Decay kDecay> void by_buffer(const SgdTask<T>& task, const Sg
                      : sweep<T, kDecay, Buffer::kOld, false>(task, options);
 }
 
-template <class T> void step(const SgdTask<T>& task, const SgdOptions& options) noexcept {
-  if (options.weight_decay == 0)
-    by_buffer<T, Decay::kNone>(task, options);
-  else if (options.decoupled)
+template <class T> void step(const UpdateTask<T>& task, const SgdOptions& options) noexcept {
+  if (options.decoupled != 0)
     by_buffer<T, Decay::kDecoupled>(task, options);
-  else
+  else if (options.coupled != 0)
     by_buffer<T, Decay::kCoupled>(task, options);
+  else
+    by_buffer<T, Decay::kNone>(task, options);
 }
 
-template <class T> double sum_of_squares(const T* x, Size size) noexcept {
-  WideSum<T> sum[kUnroll];
-  sweep_vectors<T>(
-      size, [&](auto access, Size i, Size k) { sum[k].add_square(access.load_from(x + i)); });
-  return total(sum);
-}
-
-template <class T> constexpr SgdKernels<T> kTable = {step<T>, sum_of_squares<T>};
+template <class T> constexpr SgdKernels<T> kTable = {step<T>};
 
 } // namespace
 

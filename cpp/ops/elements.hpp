@@ -4,12 +4,12 @@
 #include "kernels/kernels.hpp"
 #include "ops/cost.hpp"
 #include "ops/sum.hpp"
+#include "ops/walk.hpp"
 #include "parallel/parallel.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -22,165 +22,60 @@ inline constexpr double kMapElementNs = 0.2;
 
 enum class Access { kRead, kWrite, kUpdate };
 
-// How N arrays are walked together: dimensions in the order of memory, innermost last, joined where
-// every array walks both with one stride. Strides are in elements; data may be misaligned.
+// Arrays of one element type, cut into blocks.
 template <class T, std::size_t N> class Elements {
 public:
-  using Pointers = std::array<T*, N>; // null: not part of the problem
+  using Pointers = std::array<T*, N>;
   using Strides = std::array<Size, N>;
 
   Elements(const Pointers& data, const std::array<Access, N>& access)
-      : data_(data), access_(access) {}
+      : walk_(bytes(data), items()) {
+    for (std::size_t k = 0; k < N; ++k) {
+      use_.read[k] = access[k] != Access::kWrite;
+      use_.written[k] = access[k] != Access::kRead;
+    }
+  }
 
-  // Dimensions may come in any order. Strides of absent arrays are not looked at.
+  // In any order; strides are in elements.
   void add_dimension(Size size, Strides strides) {
-    size_ *= size;
-    if (size <= 1)
-      return;
-    for (std::size_t k = 0; k < N; ++k)
-      if (!data_[k])
-        strides[k] = 0;
-    const auto first = std::find_if(strides.begin(), strides.end(), [](Size s) { return s != 0; });
-    if (first != strides.end() && *first < 0) {
-      for (std::size_t k = 0; k < N; ++k) {
-        if (data_[k])
-          data_[k] += (size - 1) * strides[k];
-        strides[k] = -strides[k];
-      }
-    }
-    dimensions_.push_back({size, strides});
+    for (Size& stride : strides)
+      stride *= static_cast<Size>(sizeof(T));
+    walk_.add_dimension(size, strides);
   }
+  void coalesce() { walk_.coalesce(); } // after the last dimension
 
-  // After the last dimension.
-  void coalesce() {
-    if (size_ == 0)
-      dimensions_.clear();
-    if (dimensions_.size() > 1)
-      std::stable_sort(dimensions_.begin(), dimensions_.end(), slower);
-    std::size_t kept = 0;
-    for (std::size_t d = 1; d < dimensions_.size(); ++d) {
-      Dimension& outer = dimensions_[kept];
-      const Dimension& inner = dimensions_[d];
-      if (joins(outer, inner))
-        outer = {outer.size * inner.size, inner.strides};
-      else
-        dimensions_[++kept] = inner;
-    }
-    dimensions_.resize(std::min(dimensions_.size(), kept + 1));
-    if (dimensions_.empty())
-      dimensions_.push_back({size_, unit_strides()});
-    const bool adjacent = dimensions_.back().strides == unit_strides();
-    direct_ = adjacent && (dimensions_.size() == 1 || dimensions_.back().size >= kShortRun);
-  }
-
-  Size size() const { return size_; }
-  Size blocks() const { return (size_ + kBlockElements - 1) / kBlockElements; }
+  Size size() const { return walk_.size(); }
+  Size blocks() const { return (size() + kBlockElements - 1) / kBlockElements; }
   double cost_ns() const {
-    return static_cast<double>(size_) * kMapElementNs * static_cast<double>(sizeof(T)) / 4;
+    return static_cast<double>(size()) * kMapElementNs * static_cast<double>(sizeof(T)) / 4;
   }
 
-  // Calls run(pointers, n) for contiguous runs that cover the block once: the arrays themselves
-  // where they are contiguous for long enough, else small copies of them.
+  // Calls run(pointers, n) for adjacent runs that cover the block once.
   template <class Run> void run_block(Size block, Run&& run) const {
-    const Size begin = block * kBlockElements, end = std::min(size_, begin + kBlockElements);
-    if (direct_)
-      walk(begin, end, [&](const Pointers& at, Size, Size n) { run(at, n); });
-    else
-      for (Size at = begin; at < end; at += kStageElements)
-        run_staged(at, std::min(end, at + kStageElements), run);
+    const Size begin = block * kBlockElements, end = std::min(size(), begin + kBlockElements);
+    walk_.run(begin, end, use_, [&](const typename Walk<N>::Pointers& at, Size, Size n) {
+      Pointers pointers;
+      for (std::size_t k = 0; k < N; ++k)
+        pointers[k] = reinterpret_cast<T*>(at[k]);
+      run(std::as_const(pointers), n);
+    });
   }
 
 private:
-  static constexpr Size kStageElements = 512;
-  static constexpr Size kShortRun = 64; // shorter ones cost more kernel calls than copies
-  static constexpr std::size_t kMaxDimensions = 64; // NumPy's
-
-  struct Dimension {
-    Size size;
-    Strides strides;
-  };
-
-  Strides unit_strides() const {
-    Strides strides{};
+  static typename Walk<N>::Pointers bytes(const Pointers& data) {
+    typename Walk<N>::Pointers result;
     for (std::size_t k = 0; k < N; ++k)
-      strides[k] = data_[k] ? 1 : 0;
-    return strides;
+      result[k] = reinterpret_cast<char*>(data[k]);
+    return result;
+  }
+  static Strides items() {
+    Strides result;
+    result.fill(sizeof(T));
+    return result;
   }
 
-  static bool slower(const Dimension& a, const Dimension& b) {
-    for (std::size_t k = 0; k < N; ++k) {
-      const Size left = std::abs(a.strides[k]), right = std::abs(b.strides[k]);
-      if (left != right)
-        return left > right;
-    }
-    return false;
-  }
-  static bool joins(const Dimension& outer, const Dimension& inner) {
-    for (std::size_t k = 0; k < N; ++k)
-      if (outer.strides[k] != inner.strides[k] * inner.size)
-        return false;
-    return true;
-  }
-
-  // Calls visit(pointers, done, n) for the parts of [begin, end) inside one innermost dimension.
-  template <class Visit> void walk(Size begin, Size end, Visit&& visit) const {
-    std::array<Size, kMaxDimensions> index;
-    Pointers at = data_;
-    const auto move = [&](const Dimension& dimension, Size steps) {
-      for (std::size_t k = 0; k < N; ++k)
-        if (at[k])
-          at[k] += steps * dimension.strides[k];
-    };
-    const std::size_t last = dimensions_.size() - 1;
-    Size rest = begin;
-    for (std::size_t d = last + 1; d-- > 0; rest /= dimensions_[d].size) {
-      index[d] = rest % dimensions_[d].size;
-      move(dimensions_[d], index[d]);
-    }
-    for (Size done = begin; done < end;) {
-      const Size n = std::min(end - done, dimensions_[last].size - index[last]);
-      visit(std::as_const(at), done - begin, n);
-      done += n;
-      index[last] += n;
-      move(dimensions_[last], n);
-      for (std::size_t d = last; d > 0 && index[d] == dimensions_[d].size; --d) {
-        move(dimensions_[d], -index[d]);
-        index[d] = 0;
-        move(dimensions_[d - 1], 1);
-        ++index[d - 1];
-      }
-    }
-  }
-
-  template <class Run> void run_staged(Size begin, Size end, Run&& run) const {
-    alignas(64) T stage[N][kStageElements];
-    Pointers staged{};
-    for (std::size_t k = 0; k < N; ++k)
-      staged[k] = data_[k] ? stage[k] : nullptr;
-    walk(begin, end, [&](const Pointers& at, Size done, Size n) {
-      for (std::size_t k = 0; k < N; ++k)
-        if (at[k] && access_[k] != Access::kWrite)
-          copy_strided(staged[k] + done, 1, at[k], dimensions_.back().strides[k], n);
-    });
-    run(std::as_const(staged), end - begin);
-    walk(begin, end, [&](const Pointers& at, Size done, Size n) {
-      for (std::size_t k = 0; k < N; ++k)
-        if (at[k] && access_[k] != Access::kRead)
-          copy_strided(at[k], dimensions_.back().strides[k], staged[k] + done, 1, n);
-    });
-  }
-
-  // memcpy, because the elements may be misaligned.
-  static void copy_strided(T* to, Size to_stride, const T* from, Size from_stride, Size n) {
-    for (Size i = 0; i < n; ++i)
-      std::memcpy(to + i * to_stride, from + i * from_stride, sizeof(T));
-  }
-
-  Pointers data_;
-  std::array<Access, N> access_;
-  Size size_ = 1;
-  bool direct_ = false;
-  std::vector<Dimension> dimensions_;
+  Walk<N> walk_;
+  typename Walk<N>::Use use_;
 };
 
 // The blocks of several problems in one numbering, so that one region runs them all.

@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - only in a tree that w
     ) from error
 
 from softstep import _threadpoolctl, schedules
+from softstep._adamw import AdamW
 from softstep._cross_entropy import cross_entropy, cross_entropy_with_grad
 from softstep._hinge import hinge, hinge_with_grad
 from softstep._l2_penalty import l2_penalty
@@ -22,6 +23,7 @@ from softstep._linear_cross_entropy import (
 )
 from softstep._linear_cross_entropy_arguments import LinearGradients
 from softstep._linear_cross_entropy_workspace import release_workspace
+from softstep._optimizer import StepResult
 from softstep._runtime import (
     active_isa,
     available_isas,
@@ -46,7 +48,9 @@ _threadpoolctl.follow_imports()
 
 __all__ = [
     "SGD",
+    "AdamW",
     "LinearGradients",
+    "StepResult",
     "__version__",
     "active_isa",
     "available_isas",

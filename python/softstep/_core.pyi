@@ -108,20 +108,29 @@ def hinge(
 ) -> tuple[Any, Any]: ...
 
 # The update
-def sgd_check_params(params: list[FloatArray]) -> None: ...
-def sgd_step(
-    params: list[FloatArray],
-    grads: list[FloatArray | None],
-    buffers: list[FloatArray | None],
-    first: list[bool],
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    decoupled: bool,
-    maximize: bool,
-) -> None: ...
+class UpdatePlan:
+    def __init__(
+        self,
+        rule: str,
+        params: list[FloatArray],
+        states: list[list[FloatArray]],
+        masters: list[FloatArray | None],
+        counts: NDArray[np.int64],
+        groups: list[int],
+        bfloat16_bits: bool,
+    ) -> None: ...
+    def step(
+        self,
+        grads: list[FloatArray | None],
+        options: list[tuple[float, ...]],
+        max_norm: float | None,
+        skip_nonfinite: bool,
+        grad_scale: float,
+        zero_grads: bool,
+        seed: int | None,
+        step: int,
+    ) -> tuple[float | None, bool]: ...
+
 def sum_of_squares(arrays: list[FloatArray]) -> float: ...
 
 # Runtime

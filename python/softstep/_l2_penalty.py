@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from softstep import _core
-from softstep._sgd_options import not_negative
+from softstep._optimizer_options import not_negative
 from softstep._typing import FloatArray
 
 

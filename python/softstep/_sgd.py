@@ -1,57 +1,78 @@
 """Stochastic gradient descent with momentum and weight decay."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
 
-import numpy as np
-
-from softstep import _core
-from softstep._sgd_options import SGDOptions
-from softstep._typing import FloatArray
-
-Schedule: TypeAlias = Callable[[int], float]
-
-_BUFFER = "momentum_buffer."
+from softstep._optimizer import Group, Optimizer, Params
+from softstep._optimizer_options import Native, Schedule, sgd_numbers
 
 
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent on a list of arrays, in place, one memory pass a step.
 
-    With the rate ``a`` of the step, decay ``d``, momentum ``m`` and dampening ``t``, for each
-    parameter p with its gradient g, in this order::
+    With the rate ``a`` and the decay ``d`` of the step, momentum ``m`` and dampening ``t``, for
+    each parameter p with its gradient g, in this order::
 
-        g = -g                     if maximize
-        p = (1 - a d) p            if decoupled
-        g = g + d p                otherwise
+        g = g / grad_scale
+        g = min(1, max_norm / (norm + 1e-6)) g      with max_norm; norm of all gradients
+        g = -g                                      if maximize
+        p = (1 - a d) p                             if decoupled
+        g = g + d p                                 otherwise
         b = g  the first time, then  b = m b + (1 - t) g      with momentum
         g = g + m b  if nesterov, else  g = b                 with momentum
         p = p - a g
 
     Parameters
     ----------
-    params : sequence of ndarray
-        float32 or float64 arrays of any shape and layout, updated in place.
+    params : sequence of ndarray, or of dict
+        Arrays of any shape and layout, updated in place: float32, float64, float16 or (ml_dtypes)
+        bfloat16. Or groups of them with options of their own, as in PyTorch:
+        ``{"params": [w], "lr": 0.1, "weight_decay": 0}``; every option down to `min_decay_ndim` may
+        be given.
     lr : float or callable
         The rate: a number, or a schedule that is called with the number of steps done so far, 0
         first.
     momentum, dampening : float
         ``m >= 0`` and ``t``.
-    weight_decay : float
-        ``d >= 0``. A penalty ``lam * ||w||**2`` has the gradient ``2 lam w``: its weight_decay is
-        ``2 * lam``, as in PyTorch.
+    weight_decay : float or callable
+        ``d >= 0``, a number or a schedule. A penalty ``lam * ||w||**2`` has the gradient
+        ``2 lam w``: its weight_decay is ``2 * lam``, as in PyTorch.
     nesterov : bool
         Needs momentum, and no dampening.
     decoupled : bool
         Decay the parameter, not the gradient, so that momentum does not carry the decay.
+    decay_by_lr : bool
+        False: decoupled decay does not follow the rate, ``p = (1 - d) p``.
     maximize : bool
         Ascend instead of descend; decay shrinks the parameters all the same.
+    min_decay_ndim : int
+        Parameters of fewer dimensions are not decayed: 2 leaves out biases and the scales of
+        norms.
+    max_norm : float, optional
+        Clip the 2-norm of all gradients together. inf: compute the norm and do not clip.
+    skip_nonfinite : bool
+        Skip a step whose gradients hold an infinity or a NaN: nothing changes, gradients included.
+    state_dtype : str, optional
+        "bfloat16": the momentum of float32 and half-precision parameters takes half the memory.
+        Otherwise it is float32 or float64.
+    master : bool
+        Update a float32 copy of each half-precision parameter, which itself is the rounded copy.
+    stochastic_rounding : bool
+        Round half precision up or down by chance, with the exact value as the mean, so that steps
+        below its resolution are not lost. `seed`, the step and the place of the element decide,
+        not the threads.
+    seed : int
+        Of the stochastic rounding.
+    bfloat16_bits : bool
+        Arrays of uint16 hold the bits of bfloat16, for which ml_dtypes is not needed then.
 
     Attributes
     ----------
     params : list of ndarray
-        The arrays that were given.
+        The arrays that were given, those of all groups in a row.
+    param_groups : list of dict
+        Each group's "params" and options. Options may be changed between steps.
     lr : float or callable
-        May be set between steps.
+        That of the first group; to set it sets that of all.
     steps : int
         Steps done.
 
@@ -64,12 +85,13 @@ class SGD:
 
     Notes
     -----
-    The arithmetic is that of the parameter's dtype. Gradients are only read.
+    The arithmetic is that of the parameter's dtype, of half precision in float32 with one rounding
+    at the end. Gradients are only read, unless `step` is told to set them to 0.
 
     References
     ----------
-    The semantics are those of ``torch.optim.SGD`` (PyTorch 2.13); decoupled decay is that of
-    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019, times the rate.
+    The semantics are those of ``torch.optim.SGD`` and ``clip_grad_norm_`` (PyTorch 2.13); decoupled
+    decay is that of I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.
 
     Examples
     --------
@@ -77,115 +99,64 @@ class SGD:
     >>> w = np.array([1.0, 2.0])
     >>> sgd = ss.SGD([w], lambda step: 0.5 / (1 + step), weight_decay=0.2)
     >>> sgd.step([np.array([1.0, -1.0])])
+    StepResult(norm=None, skipped=False)
     >>> w
     array([0.4, 2.3])
-    >>> sgd.step([np.array([0.0, 0.0])])  # decay alone: times 1 - 0.25 * 0.2
-    >>> w
-    array([0.38 , 2.185])
+    >>> sgd.max_norm = 1.0
+    >>> sgd.step([np.array([3.0, -4.0])]).norm
+    5.0
     """
+
+    _RULE = "sgd"
+    _STATES = ("momentum_buffer",)
+    _STEPPED = False
 
     def __init__(
         self,
-        params: Sequence[FloatArray],
+        params: Params,
         lr: float | Schedule,
         *,
         momentum: float = 0.0,
         dampening: float = 0.0,
-        weight_decay: float = 0.0,
+        weight_decay: float | Schedule = 0.0,
         nesterov: bool = False,
         decoupled: bool = False,
+        decay_by_lr: bool = True,
         maximize: bool = False,
+        min_decay_ndim: int = 0,
+        max_norm: float | None = None,
+        skip_nonfinite: bool = False,
+        state_dtype: str | None = None,
+        master: bool = False,
+        stochastic_rounding: bool = False,
+        seed: int = 0,
+        bfloat16_bits: bool = False,
     ) -> None:
-        if isinstance(params, np.ndarray):
-            raise TypeError("params: expected a list of arrays, got an array")
-        self.params = list(params)
-        _core.sgd_check_params(self.params)
-        self.lr = lr
-        self.steps = 0
-        self._buffers: list[FloatArray | None] = [None] * len(self.params)
-        self._options = SGDOptions(
-            momentum, dampening, weight_decay, nesterov, decoupled, maximize
-        ).checked()
-        if not callable(lr):
-            self._options.checked_rate(lr)
-
-    def step(self, grads: Sequence[FloatArray | None], *, lr: float | None = None) -> None:
-        """Update every parameter once, or, if anything does not fit, none of them.
-
-        Parameters
-        ----------
-        grads : sequence of ndarray or None
-            One gradient for each parameter, of its shape and dtype. None leaves the parameter, and
-            its momentum, alone.
-        lr : float, optional
-            The rate of this step instead of the optimizer's.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For gradients or a rate that do not fit. Nothing has changed then.
-        """
-        if lr is None:
-            lr = self.lr(self.steps) if callable(self.lr) else self.lr
-        rate = self._options.checked_rate(lr)
-        grads, buffers = list(grads), list(self._buffers)
-        first = [buffer is None for buffer in buffers]
-        if self._options.momentum:
-            for k, (p, g) in enumerate(zip(self.params, grads, strict=False)):
-                if buffers[k] is None and g is not None:
-                    buffers[k] = np.empty_like(p, subok=False)
-        _core.sgd_step(self.params, grads, buffers, first, rate, *self._options)
-        self._buffers = buffers
-        self.steps += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on from here, as a flat dict.
-
-        Numbers and arrays only, so that ``np.savez(file, **sgd.state_dict())`` stores it: "step",
-        "lr" (if it is a number; a schedule is the caller's), the options by their names, and a copy
-        of each "momentum_buffer.i" that exists. The names are PyTorch's.
-        """
-        state = {"step": self.steps, **self._options._asdict()}
-        if not callable(self.lr):
-            state["lr"] = float(self.lr)
-        for k, buffer in enumerate(self._buffers):
-            if buffer is not None:
-                state[f"{_BUFFER}{k}"] = buffer.copy()
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned, here or in another process; copies the arrays.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            For a state that lacks an entry or belongs to other parameters. Nothing has changed
-            then.
-        """
-        buffers: list[FloatArray | None] = [None] * len(self.params)
-        for key in state:
-            if key.startswith(_BUFFER):
-                k = self._index_of(key)
-                buffers[k] = _copy_like(self.params[k], state[key], key)
-        options = SGDOptions(*(state[name] for name in SGDOptions._fields)).checked()
-        lr = options.checked_rate(state["lr"]) if "lr" in state else self.lr
-        steps = int(state["step"])
-        self._options, self._buffers, self.steps, self.lr = options, buffers, steps, lr
-
-    def _index_of(self, key: str) -> int:
-        index = key.removeprefix(_BUFFER)
-        if not (index.isdecimal() and int(index) < len(self.params)):
-            raise ValueError(f"state[{key!r}]: there are {len(self.params)} parameters")
-        return int(index)
-
-
-def _copy_like(param: FloatArray, buffer: FloatArray, key: str) -> FloatArray:
-    buffer = np.asarray(buffer)
-    if buffer.shape != param.shape or buffer.dtype != param.dtype:
-        raise ValueError(
-            f"state[{key!r}]: expected {param.dtype} of shape {param.shape}, "
-            f"got {buffer.dtype} of shape {buffer.shape}"
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "decoupled": decoupled,
+            "decay_by_lr": decay_by_lr,
+            "maximize": maximize,
+            "min_decay_ndim": min_decay_ndim,
+        }
+        super().__init__(
+            params,
+            defaults,
+            max_norm=max_norm,
+            skip_nonfinite=skip_nonfinite,
+            state_dtype=state_dtype,
+            master=master,
+            stochastic_rounding=stochastic_rounding,
+            seed=seed,
+            bfloat16_bits=bfloat16_bits,
         )
-    copy = np.empty_like(param, subok=False)
-    np.copyto(copy, buffer)
-    return copy
+
+    def _numbers(self, group: Group) -> Native:
+        return sgd_numbers(group)
+
+    def _needs_state(self, groups: Sequence[Group]) -> bool:
+        return any(group["momentum"] for group in groups)

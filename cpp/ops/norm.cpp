@@ -1,4 +1,4 @@
-#include "ops/sgd.hpp"
+#include "ops/norm.hpp"
 
 #include "dispatch/dispatch.hpp"
 #include "ops/sum.hpp"
@@ -6,17 +6,8 @@
 namespace softstep::ops {
 namespace {
 
-template <class T> void step_block(const SgdTensor<T>& tensor, Size block, SgdOptions options) {
-  options.first = tensor.first;
-  const SgdKernels<T>& kernels = *dispatch::active_for<T>().sgd;
-  tensor.elements.run_block(block, [&](const auto& at, Size n) {
-    const auto [param, grad, buffer] = at;
-    kernels.step({param, grad, buffer, n}, options);
-  });
-}
-
 template <class T> double norm_block(const Elements<T, 1>& elements, Size block) {
-  const SgdKernels<T>& kernels = *dispatch::active_for<T>().sgd;
+  const NormKernels<T>& kernels = *dispatch::active_for<T>().norm;
   double sum = 0;
   elements.run_block(block,
                      [&](const auto& at, Size n) { sum += kernels.sum_of_squares(at[0], n); });
@@ -24,22 +15,6 @@ template <class T> double norm_block(const Elements<T, 1>& elements, Size block)
 }
 
 } // namespace
-
-void sgd_step(const SgdTensors& tensors, const SgdOptions& options) {
-  BlockNumbers numbers;
-  for (const auto& tensor : tensors.float32)
-    numbers.add(tensor.elements);
-  for (const auto& tensor : tensors.float64)
-    numbers.add(tensor.elements);
-  const std::size_t floats = tensors.float32.size();
-  parallel::for_each_block(numbers.count(), numbers.cost_ns(), [&](std::int64_t number, int) {
-    const auto [k, block] = numbers.find(number);
-    if (k < floats)
-      step_block(tensors.float32[k], block, options);
-    else
-      step_block(tensors.float64[k - floats], block, options);
-  });
-}
 
 double sum_of_squares(const NormTensors& tensors) {
   BlockNumbers numbers;

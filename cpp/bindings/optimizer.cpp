@@ -1,0 +1,330 @@
+#include "ops/optimizer.hpp"
+#include "bindings/gil.hpp"
+#include "bindings/optimizer_arrays.hpp"
+
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <optional>
+
+namespace softstep::bindings {
+namespace {
+
+using ops::Storage;
+
+const char* const kStateNames[] = {"states[0]", "states[1]"};
+
+// The parameters of an optimizer with all that can be known of them before a step: addresses,
+// layouts, overlaps. A step checks that these have not changed, and what is new of the gradients.
+class UpdatePlan {
+public:
+  UpdatePlan(const std::string& rule, const py::list& params, const py::list& states,
+             const py::list& masters, const py::array_t<std::int64_t>& counts,
+             const std::vector<std::size_t>& groups, bool bfloat16_bits)
+      : rule_(rule_of(rule)), bfloat16_bits_(bfloat16_bits), counts_(counts),
+        slots_(slots_of(params, states, masters, groups)), written_(written_arrays()),
+        update_(rule_, tensors()), grads_(slots_.size()), copies_(slots_.size()) {
+    if (counts.ndim() != 1 || static_cast<std::size_t>(counts.size()) != slots_.size() ||
+        counts.strides(0) != sizeof(std::int64_t) || !counts.writeable())
+      throw py::value_error("counts: expected a writeable int64 array, one for each parameter");
+  }
+
+  py::tuple step(const py::list& grads, const py::list& options, std::optional<double> max_norm,
+                 bool skip_nonfinite, double grad_scale, bool zero_grads,
+                 std::optional<std::uint64_t> seed, std::uint64_t step) {
+    if (busy_)
+      throw std::runtime_error("step: another thread is in a step of this optimizer");
+    ops::UpdateRequest request{{}, max_norm, skip_nonfinite, grad_scale, zero_grads, seed, step};
+    for (const py::handle group : options)
+      request.groups.push_back(group_of(py::reinterpret_borrow<py::tuple>(group)));
+    for (const Slot& slot : slots_)
+      if (slot.group >= request.groups.size())
+        throw py::value_error("options: expected one tuple for each group");
+    require_states(request);
+    require_unchanged();
+    accept(grads, zero_grads);
+    busy_ = true;
+    ops::UpdateResult result;
+    {
+      const GilReleased unlocked;
+      result = update_.run(request, counts_.mutable_data());
+    }
+    busy_ = false;
+    return py::make_tuple(result.norm, result.skipped);
+  }
+
+private:
+  struct Slot {
+    py::array arrays[ops::kRoles]; // the gradient's is not used
+    bool has[ops::kRoles];
+    Storage storage, state_storage;
+    std::size_t group;
+    Known known;
+  };
+
+  static ops::Rule rule_of(const std::string& rule) {
+    if (rule != "sgd" && rule != "adamw")
+      throw py::value_error("rule: expected 'sgd' or 'adamw', got '" + rule + "'");
+    return rule == "sgd" ? ops::Rule::kSgd : ops::Rule::kAdamw;
+  }
+
+  static ops::UpdateGroup group_of(const py::tuple& o) {
+    const auto number = [&](std::size_t k) { return as_number(o[k], "options"); };
+    ops::UpdateGroup group{};
+    group.lr = number(0);
+    group.weight_decay = number(1);
+    group.decoupled = number(2) != 0;
+    group.decay_by_lr = number(3) != 0;
+    group.maximize = number(4) != 0;
+    group.min_decay_ndim = as_integer(o[5], "min_decay_ndim");
+    group.momentum = group.beta1 = number(6);
+    group.dampening = group.beta2 = number(7);
+    group.nesterov = number(8) != 0;
+    group.eps = number(8);
+    return group;
+  }
+
+  std::vector<Slot> slots_of(const py::list& params, const py::list& states,
+                             const py::list& masters, const std::vector<std::size_t>& groups) {
+    if (groups.size() != params.size())
+      throw py::value_error("groups: expected one number for each parameter");
+    if (rule_ == ops::Rule::kAdamw ? states.size() != 2 : states.size() > 1)
+      throw py::value_error("states: expected 2 lists for adamw, at most 1 for sgd");
+    std::vector<Slot> slots(params.size());
+    for (std::size_t k = 0; k < slots.size(); ++k) {
+      Slot& slot = slots[k];
+      const std::string name = name_of("params", k);
+      slot.storage = storage_of(params[k], name, bfloat16_bits_);
+      set(slot, ops::kParam, as_written(params[k], name, shape_of(params[k])));
+      slot.group = groups[k];
+      slot.known = Known(slot.arrays[ops::kParam]);
+    }
+    for (std::size_t j = 0; j < states.size(); ++j)
+      for (std::size_t k = 0; k < slots.size(); ++k)
+        set_state(slots[k], j, item_of(states[j], kStateNames[j], k, slots.size()), k);
+    for (std::size_t k = 0; masters.size() > 0 && k < slots.size(); ++k)
+      set_master(slots[k], item_of(masters, "masters", k, slots.size()), k);
+    return slots;
+  }
+
+  static void set(Slot& slot, ops::Role role, py::array array) {
+    slot.arrays[role] = std::move(array);
+    slot.has[role] = true;
+  }
+  static py::object item_of(const py::handle& list, const char* name, std::size_t k,
+                            std::size_t expected) {
+    if (!py::isinstance<py::list>(list) || py::len(list) != expected)
+      throw py::value_error(std::string(name) + ": expected a list with one array for each of " +
+                            std::to_string(expected) + " parameters");
+    return py::reinterpret_borrow<py::list>(list)[k];
+  }
+  static std::vector<py::ssize_t> shape_of(const py::handle& array) {
+    return bindings::shape_of(py::reinterpret_borrow<py::array>(array));
+  }
+
+  static void set_state(Slot& slot, std::size_t j, const py::object& object, std::size_t k) {
+    const std::string name = name_of(kStateNames[j], k);
+    const Storage storage = storage_of(object, name, true);
+    const Storage wide = slot.storage == Storage::kFloat64 ? Storage::kFloat64 : Storage::kFloat32;
+    if (storage != wide && !(j == 0 && wide == Storage::kFloat32 && storage == Storage::kBFloat16))
+      throw py::type_error(name +
+                           ": expected the dtype of the arithmetic, or uint16 for bfloat16, "
+                           "got " +
+                           dtype_text(py::reinterpret_borrow<py::array>(object)));
+    set(slot, j == 0 ? ops::kState : ops::kSecondState,
+        as_written(object, name, shape_of(slot.arrays[ops::kParam])));
+    if (j == 0)
+      slot.state_storage = storage;
+  }
+
+  static void set_master(Slot& slot, const py::object& object, std::size_t k) {
+    if (object.is_none())
+      return;
+    const std::string name = name_of("masters", k);
+    if (slot.arrays[ops::kParam].itemsize() != 2 ||
+        storage_of(object, name, false) != Storage::kFloat32)
+      throw py::type_error(name + ": expected float32 for a half-precision parameter");
+    set(slot, ops::kMaster, as_written(object, name, shape_of(slot.arrays[ops::kParam])));
+  }
+
+  std::vector<NamedArray> written_arrays() const {
+    const char* const names[] = {"params", "", kStateNames[0], kStateNames[1], "masters"};
+    std::vector<NamedArray> arrays;
+    for (std::size_t role = 0; role < ops::kRoles; ++role)
+      for (std::size_t k = 0; k < slots_.size(); ++k)
+        if (slots_[k].has[role])
+          arrays.push_back({slots_[k].arrays[role], names[role], k, true});
+    return arrays;
+  }
+
+  std::vector<ops::UpdateTensor> tensors() const {
+    std::vector<ops::UpdateTensor> tensors;
+    for (const Slot& slot : slots_)
+      tensors.push_back({{},
+                         slot.storage,
+                         slot.state_storage,
+                         slot.has[ops::kState],
+                         slot.has[ops::kMaster],
+                         slot.group,
+                         slot.arrays[ops::kParam].ndim()});
+    return tensors;
+  }
+
+  static ops::UpdateWalk walk_of(const Slot& slot, const py::array& grad) {
+    ops::UpdateWalk::Pointers data{};
+    ops::UpdateWalk::Strides items{};
+    const auto array_of = [&](std::size_t role) -> const py::array* {
+      if (role == ops::kGrad)
+        return &grad;
+      return slot.has[role] ? &slot.arrays[role] : nullptr;
+    };
+    for (std::size_t role = 0; role < ops::kRoles; ++role)
+      if (const py::array* array = array_of(role)) {
+        data[role] = static_cast<char*>(const_cast<void*>(array->data()));
+        items[role] = array->itemsize();
+      }
+    ops::UpdateWalk walk(data, items);
+    for (py::ssize_t d = 0; d < grad.ndim(); ++d) {
+      ops::UpdateWalk::Strides strides{};
+      for (std::size_t role = 0; role < ops::kRoles; ++role)
+        if (const py::array* array = array_of(role))
+          strides[role] = array->strides(d);
+      walk.add_dimension(grad.shape(d), strides);
+    }
+    walk.coalesce();
+    return walk;
+  }
+
+  void require_states(const ops::UpdateRequest& request) const {
+    for (const Slot& slot : slots_)
+      if (request.groups[slot.group].momentum != 0 && !slot.has[ops::kState])
+        throw py::value_error("options: momentum without states");
+  }
+
+  void require_unchanged() const {
+    for (std::size_t k = 0; k < slots_.size(); ++k) {
+      PyObject* param = slots_[k].arrays[ops::kParam].ptr();
+      if (!slots_[k].known.holds(param))
+        throw py::value_error(name_of("params", k) +
+                              ": has another address, shape or dtype than when the optimizer was "
+                              "made");
+      if (!Known::writeable(param))
+        throw py::value_error(name_of("params", k) +
+                              ": expected a writeable array, got a read-only one");
+    }
+  }
+
+  py::array checked_grad(const py::handle& object, std::size_t k, bool written) const {
+    const std::string name = name_of("grads", k);
+    const Slot& slot = slots_[k];
+    const py::array& param = slot.arrays[ops::kParam];
+    py::array grad = written || (bfloat16_bits_ && slot.storage == Storage::kBFloat16)
+                         ? py::reinterpret_borrow<py::array>(object)
+                         : as_any_float_input(object, name.c_str());
+    if (storage_of(grad, name, bfloat16_bits_) != slot.storage)
+      throw py::type_error(name + ": expected " + dtype_text(param) + ", got " + dtype_text(grad));
+    require_shape(grad, name.c_str(), shape_of(param));
+    return written ? as_written(grad, name, shape_of(param)) : grad;
+  }
+
+  // Nothing is changed but what is known of the gradients, and that only after every check.
+  void accept(const py::list& grads, bool zero_grads) {
+    const std::size_t count = slots_.size();
+    if (grads.size() != count)
+      throw py::value_error("grads: expected " + std::to_string(count) +
+                            " arrays, one for each parameter, got " + std::to_string(grads.size()));
+    std::vector<char> active(count);
+    std::vector<std::pair<std::size_t, py::array>> moved, changed;
+    for (std::size_t k = 0; k < count; ++k) {
+      PyObject* object = PyList_GET_ITEM(grads.ptr(), static_cast<Py_ssize_t>(k));
+      active[k] = object != Py_None;
+      if (!active[k])
+        continue;
+      const bool kind = grads_[k].same_kind(object) && !copies_[k];
+      if (kind && !zero_grads) {
+        if (grads_[k].holds(object))
+          continue;
+        const auto grad = py::reinterpret_borrow<py::array>(object);
+        if (aligned(grad)) {
+          written_.refuse_overlap(grad, k);
+          moved.emplace_back(k, grad);
+          continue;
+        }
+      } else if (kind && zero_checked_ && grads_[k].holds(object) && Known::writeable(object)) {
+        continue;
+      }
+      changed.emplace_back(k, checked_grad(object, k, zero_grads));
+      written_.refuse_overlap(changed.back().second, k);
+    }
+    if (zero_grads && !(moved.empty() && changed.empty() && zero_checked_))
+      refuse_shared_grads(grads);
+    std::vector<std::pair<std::size_t, ops::UpdateWalk>> walks;
+    std::vector<std::pair<std::size_t, Known>> known;
+    for (const auto& [k, grad] : changed) {
+      walks.emplace_back(k, walk_of(slots_[k], grad));
+      known.emplace_back(k, Known(grad));
+    }
+    if (!cut_ || active != active_ || !changed.empty()) {
+      cut_ = false; // until everything fits again, should memory run out
+      for (auto& [k, walk] : walks) {
+        grads_[k] = Known();
+        update_.tensor(k).walk = std::move(walk);
+      }
+      update_.cut(active);
+      active_ = std::move(active);
+      cut_ = true;
+    }
+    for (auto& [k, now] : known)
+      grads_[k] = std::move(now);
+    for (const auto& [k, grad] : changed)
+      copies_[k] = grad.ptr() == PyList_GET_ITEM(grads.ptr(), static_cast<Py_ssize_t>(k))
+                       ? py::object()
+                       : py::object(grad);
+    for (const auto& [k, grad] : moved) {
+      char* data = Known::data_of(grad.ptr());
+      update_.tensor(k).walk.move(ops::kGrad,
+                                  reinterpret_cast<std::intptr_t>(data) -
+                                      reinterpret_cast<std::intptr_t>(grads_[k].data()));
+      grads_[k].move_to(data);
+    }
+    zero_checked_ = zero_grads;
+  }
+
+  static bool aligned(const py::array& array) {
+    return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  }
+
+  void refuse_shared_grads(const py::list& grads) const {
+    std::vector<NamedArray> arrays;
+    for (std::size_t k = 0; k < slots_.size(); ++k)
+      if (!grads[k].is_none())
+        arrays.push_back({py::reinterpret_borrow<py::array>(grads[k]), "grads", k, true});
+    refuse_overlaps(arrays);
+  }
+
+  ops::Rule rule_;
+  bool bfloat16_bits_;
+  py::array_t<std::int64_t> counts_;
+  std::vector<Slot> slots_;
+  WrittenMemory written_;
+  ops::Update update_;
+  std::vector<Known> grads_;       // of the last step
+  std::vector<py::object> copies_; // of gradients that cannot be read where they are
+  std::vector<char> active_;
+  bool cut_ = false, zero_checked_ = false, busy_ = false;
+};
+
+} // namespace
+
+void register_optimizer(py::module_& m) {
+  py::class_<UpdatePlan>(m, "UpdatePlan")
+      .def(py::init<const std::string&, const py::list&, const py::list&, const py::list&,
+                    const py::array_t<std::int64_t>&, const std::vector<std::size_t>&, bool>(),
+           py::arg("rule"), py::arg("params"), py::arg("states"), py::arg("masters"),
+           py::arg("counts").noconvert(), py::arg("groups"), py::arg("bfloat16_bits"))
+      .def("step", &UpdatePlan::step, py::arg("grads"), py::arg("options"), py::arg("max_norm"),
+           py::arg("skip_nonfinite"), py::arg("grad_scale"), py::arg("zero_grads"), py::arg("seed"),
+           py::arg("step"));
+}
+
+} // namespace softstep::bindings

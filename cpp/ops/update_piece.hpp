@@ -1,0 +1,181 @@
+// An optimizer's step over a part of one tensor: kernels over the arrays where these are float32 or
+// float64, over small float32 copies of those that are half precision.
+#pragma once
+
+#include "dispatch/dispatch.hpp"
+#include "ops/optimizer.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+namespace softstep::ops {
+
+// Small enough for the first cache, all roles together.
+inline constexpr Size kTileElements = 1024;
+
+inline void widen(Storage storage, float* to, const char* from, Size n) {
+  if (storage == Storage::kBFloat16)
+    dispatch::active().bfloat16.half->widen(to, reinterpret_cast<const BFloat16*>(from), n);
+  else
+    dispatch::active().float16.half->widen(to, reinterpret_cast<const Float16*>(from), n);
+}
+
+inline constexpr bool is_half(Storage storage) {
+  return storage == Storage::kFloat16 || storage == Storage::kBFloat16;
+}
+
+// A factor other than 1 keeps squares of large float64 numbers in range; it is slow.
+inline double sum_of_squares(Storage storage, const char* x, Size n, double factor) {
+  const Kernels& kernels = dispatch::active();
+  if (storage == Storage::kFloat64 && factor == 1)
+    return kernels.float64.norm->sum_of_squares(reinterpret_cast<const double*>(x), n);
+  if (storage == Storage::kFloat32 && factor == 1)
+    return kernels.float32.norm->sum_of_squares(reinterpret_cast<const float*>(x), n);
+  double sum = 0;
+  for (Size begin = 0; begin < n; begin += kTileElements) {
+    const Size size = std::min(kTileElements, n - begin);
+    if (is_half(storage)) {
+      float tile[kTileElements];
+      widen(storage, tile, x + 2 * begin, size);
+      sum += kernels.float32.norm->sum_of_squares(tile, size) * factor * factor;
+    } else if (storage == Storage::kFloat32) {
+      const float* from = reinterpret_cast<const float*>(x) + begin;
+      sum += kernels.float32.norm->sum_of_squares(from, size) * factor * factor;
+    } else {
+      double tile[kTileElements];
+      std::memcpy(tile, x + 8 * begin, static_cast<std::size_t>(size) * sizeof(double));
+      for (Size i = 0; i < size; ++i)
+        tile[i] *= factor;
+      sum += kernels.float64.norm->sum_of_squares(tile, size);
+    }
+  }
+  return sum;
+}
+
+class PieceUpdate {
+public:
+  PieceUpdate(const UpdateTensor& tensor, bool uses_state, bool first, const UpdateRequest& request,
+              std::size_t number)
+      : tensor_(tensor), request_(request), number_(number), uses_state_(uses_state),
+        reads_state_(uses_state && !first) {}
+
+  template <class Options> void run(Size begin, Size end, const Options& options) const {
+    const bool master = tensor_.has_master;
+    const WalkUse<kRoles> use = {{!master, true, reads_state_, uses_state_, master},
+                                 {true, request_.zero_grads, uses_state_, uses_state_, master}};
+    tensor_.walk.run(begin, end, use, [&](const UpdateWalk::Pointers& at, Size index, Size n) {
+      run_adjacent(at, index, n, options);
+    });
+  }
+
+private:
+  template <class Options>
+  void run_adjacent(const UpdateWalk::Pointers& at, Size index, Size n,
+                    const Options& options) const {
+    if (tensor_.storage == Storage::kFloat64)
+      run_wide<double>(at, n, options);
+    else if (tensor_.storage == Storage::kFloat32 &&
+             !(uses_state_ && tensor_.state_storage == Storage::kBFloat16))
+      run_wide<float>(at, n, options);
+    else
+      for (Size begin = 0; begin < n; begin += kTileElements)
+        run_tile(at, begin, index + begin, std::min(kTileElements, n - begin), options);
+  }
+
+  template <class T, class Options>
+  void run_wide(const UpdateWalk::Pointers& at, Size n, const Options& options) const {
+    // Gradients are set to 0 while they are still in the first cache.
+    const Size most = request_.zero_grads ? kTileElements : n;
+    for (Size begin = 0; begin < n; begin += most) {
+      const Size size = std::min(most, n - begin);
+      const auto part = [&](Role role) {
+        return at[role] ? reinterpret_cast<T*>(at[role]) + begin : nullptr;
+      };
+      UpdateTask<T> task{part(kParam), part(kGrad), {}, size};
+      if (uses_state_) {
+        task.state[0] = part(kState);
+        task.state[1] = part(kSecondState);
+      }
+      apply<T>(task, options);
+      if (request_.zero_grads)
+        std::memset(static_cast<void*>(part(kGrad)), 0, static_cast<std::size_t>(size) * sizeof(T));
+    }
+  }
+
+  template <class Options>
+  void run_tile(const UpdateWalk::Pointers& at, Size begin, Size index, Size n,
+                const Options& options) const {
+    alignas(64) float tiles[3][kTileElements];
+    const bool half = is_half(tensor_.storage);
+    const bool half_state = uses_state_ && tensor_.state_storage == Storage::kBFloat16;
+    const auto part = [&](Role role, bool is_half_role) {
+      return at[role] ? at[role] + begin * (is_half_role ? 2 : 4) : nullptr;
+    };
+    const auto wide = [&](Role role) { return reinterpret_cast<float*>(part(role, false)); };
+    UpdateTask<float> task{half ? tiles[0] : wide(kParam), half ? tiles[1] : wide(kGrad), {}, n};
+    if (tensor_.has_master)
+      task.param = wide(kMaster);
+    else if (half)
+      widen(tensor_.storage, tiles[0], part(kParam, true), n);
+    if (half)
+      widen(tensor_.storage, tiles[1], part(kGrad, true), n);
+    if (uses_state_) {
+      task.state[0] = half_state ? tiles[2] : wide(kState);
+      task.state[1] = wide(kSecondState);
+      if (half_state && reads_state_)
+        widen(Storage::kBFloat16, tiles[2], part(kState, true), n);
+    }
+    apply<float>(task, options);
+    if (half)
+      narrow(tensor_.storage, part(kParam, true), task.param, n, kParam, index);
+    if (half_state)
+      narrow(Storage::kBFloat16, part(kState, true), tiles[2], n, kState, index);
+    if (request_.zero_grads)
+      std::memset(part(kGrad, half), 0, static_cast<std::size_t>(n) * (half ? 2 : 4));
+  }
+
+  template <class T> static void apply(const UpdateTask<T>& task, const SgdOptions& options) {
+    dispatch::active_for<T>().sgd->step(task, options);
+  }
+  template <class T> static void apply(const UpdateTask<T>& task, const AdamwOptions& options) {
+    dispatch::active_for<T>().adamw->step(task, options);
+  }
+
+  void narrow(Storage storage, char* to, const float* from, Size n, Role role, Size index) const {
+    if (storage == Storage::kBFloat16)
+      narrow_as(dispatch::active().bfloat16.half, reinterpret_cast<BFloat16*>(to), from, n, role,
+                index);
+    else
+      narrow_as(dispatch::active().float16.half, reinterpret_cast<Float16*>(to), from, n, role,
+                index);
+  }
+  template <class S>
+  void narrow_as(const HalfKernels<S>* kernels, S* to, const float* from, Size n, Role role,
+                 Size index) const {
+    if (!request_.seed)
+      return kernels->narrow(to, from, n);
+    const auto place = static_cast<std::uint64_t>(index);
+    kernels->narrow_by_chance(to, from, n, key(role, place >> 32),
+                              static_cast<std::uint32_t>(place));
+  }
+
+  // Mixes what tells the random numbers of two arrays and two steps apart.
+  std::uint64_t key(Role role, std::uint64_t high) const {
+    std::uint64_t mixed = 0;
+    for (const std::uint64_t part :
+         {*request_.seed, request_.step, std::uint64_t{number_}, std::uint64_t{role}, high}) {
+      mixed = (mixed ^ part) * 0x9e3779b97f4a7c15u; // odd: the fraction of the golden ratio
+      mixed = (mixed ^ (mixed >> 29)) * 0xbb67ae8584caa73bu; // and of sqrt(3)
+      mixed ^= mixed >> 32;
+    }
+    return mixed;
+  }
+
+  const UpdateTensor& tensor_;
+  const UpdateRequest& request_;
+  std::size_t number_;
+  bool uses_state_, reads_state_;
+};
+
+} // namespace softstep::ops
