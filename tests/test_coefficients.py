@@ -23,11 +23,24 @@ TOTAL_ULP = {"exp": 1.25, "log": 1.0, "log1p": 1.4}
 @pytest.fixture(params=TYPES)
 def table(request: pytest.FixtureRequest) -> SimpleNamespace:
     """The constants of one type, read from the header."""
-    dtype, bits, min_exponent = TYPES[request.param]
+    return read_struct("Coefficients", request.param)
+
+
+@pytest.fixture(params=["float, 8", "float, 16", "double, 8"])
+def roots(request: pytest.FixtureRequest) -> SimpleNamespace:
+    """The constants of exp with a table; those of its type are added."""
+    kind, steps = request.param.split(", ")
+    common = read_struct("Coefficients", kind)
+    constants = vars(common) | vars(read_struct("ExpTable", request.param))
+    return SimpleNamespace(**constants, steps=int(steps))
+
+
+def read_struct(struct: str, parameters: str) -> SimpleNamespace:
+    dtype, bits, min_exponent = TYPES[parameters.split(",")[0]]
     table = SimpleNamespace(dtype=dtype, bits=bits, min_exponent=min_exponent, bound={})
-    struct = fit.HEADER.read_text().split(f"struct Coefficients<{request.param}> {{")[1]
+    text = fit.HEADER.read_text().split(f"struct {struct}<{parameters}> {{")[1]
     pattern = r"(?:error (\S+) = .*\n)?  static constexpr \w+ (\w+)\S* = ([^;]*);"
-    for bound, name, value in re.findall(pattern, struct.split("\n};")[0]):
+    for bound, name, value in re.findall(pattern, text.split("\n};")[0]):
         numbers = re.findall(r"-?0x[\da-f.]+p[+-]\d+", value)
         constants = [dtype(float.fromhex(number)) for number in numbers]
         setattr(table, name, constants if value.startswith("{") else constants[0])
@@ -59,6 +72,17 @@ def test_exp_polynomial_error(table):
             abs(polynomial(table.kExp, r) / mp.exp(r) - 1) for r in mp.linspace(-half, half, 3001)
         )
     assert worst <= table.bound["kExp"] * 1.005  # the header rounds it to three digits
+
+
+def test_exp_table_constants(roots):
+    with mp.workprec(200):
+        half = mp.log(2) / (2 * roots.steps)
+        errors = (polynomial(roots.kExp, r) / mp.exp(r) - 1 for r in mp.linspace(-half, half, 501))
+        assert max(abs(e) for e in errors) <= roots.bound["kExp"] * 1.005
+        ln2 = mp.mpf(float(roots.kLn2Hi)) + mp.mpf(float(roots.kLn2Lo))
+        assert abs(ln2 * roots.steps - mp.log(2)) < mp.mpf(2) ** (-2 * roots.bits)
+        powers = [float(mp.mpf(2) ** (mp.mpf(i) / roots.steps)) for i in range(roots.steps)]
+    assert [float(root) for root in roots.kRoots] == [float(roots.dtype(p)) for p in powers]
 
 
 def test_log_polynomial_error(table):
@@ -123,6 +147,15 @@ def exp(table: SimpleNamespace, fma: Fma, t: np.ndarray) -> np.ndarray:
     return np.ldexp(horner(fma, table.kExp, r), n.astype(int))
 
 
+def exp_by_table(roots: SimpleNamespace, fma: Fma, t: np.ndarray) -> np.ndarray:
+    n = fma(t, roots.dtype(roots.steps) * roots.kLog2E, roots.kRoundMagic) - roots.kRoundMagic
+    r = fma(n, -roots.kLn2Lo, fma(n, -roots.kLn2Hi, t))
+    whole, part = np.divmod(n.astype(int), roots.steps)
+    power = np.ldexp(np.array(roots.kRoots)[part], whole)
+    rest = fma(horner(fma, roots.kExp[2:], r), r * r, r)
+    return fma(rest, power, power)
+
+
 def log_product(table: SimpleNamespace, fma: Fma, f: np.ndarray, h: np.ndarray) -> np.ndarray:
     s = f / (f + table.dtype(2))
     z = s * s
@@ -160,9 +193,18 @@ def arguments(name: str, table: SimpleNamespace) -> np.ndarray:
 @pytest.mark.parametrize("name", TOTAL_ULP)
 def test_total_error(table, name, contraction):
     fma = fused(table) if contraction == "fused" else separate
+    function = {"exp": exp, "log": log, "log1p": log1p}[name]
+    assert total_error(name, table, function, fma) < TOTAL_ULP[name]
+
+
+def test_total_error_of_exp_by_table(roots):
+    assert total_error("exp", roots, exp_by_table, fused(roots)) < TOTAL_ULP["exp"]
+
+
+def total_error(name: str, table: SimpleNamespace, function: Callable, fma: Fma) -> float:
     x = arguments(name, table)
     with mp.workprec(200):
-        y = {"exp": exp, "log": log, "log1p": log1p}[name](table, fma, x)
+        y = function(table, fma, x)
         assert y.dtype == table.dtype
         if table.bits == 24:
             exact = getattr(np, name)(x.astype(np.float64))
@@ -172,4 +214,4 @@ def test_total_error(table, name, contraction):
             shifts = [table.bits - mp.frexp(value)[1] for value in exact]
             errors = [value - float(got) for value, got in zip(exact, y, strict=True)]
             ulps = [abs(mp.ldexp(e, shift)) for e, shift in zip(errors, shifts, strict=True)]
-    assert max(ulps) < TOTAL_ULP[name]
+    return max(ulps)

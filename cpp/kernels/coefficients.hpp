@@ -3,6 +3,8 @@
 // exp(t), t <= 0: n = round(t kLog2E), r = t - n kLn2Hi - n kLn2Lo, e^t = 2^n e^r.
 //   kLn2Hi ends in so many zeros that n kLn2Hi is exact also without FMA. From kExpUnderflow up
 //   the result is a normal number.
+//   With a table of S roots (levels with FMA): n = round(t S kLog2E), r = t - n kLn2Hi - n kLn2Lo,
+//   e^t = 2^(n / S) e^r = 2^floor(n / S) kRoots[n mod S] e^r.
 // log(v): v = 2^k (1 + f), 1/sqrt(2) <= 1 + f < sqrt(2), s = f / (2 + f), h = f^2 / 2,
 //   log(1 + f) = 2 s + s^3 R(s^2) = f - (h - s (h + s^2 R(s^2))),
 //   log v = k kLn2Hi + (f - (h - (s (h + s^2 R(s^2)) + k kLn2Lo))).
@@ -17,6 +19,7 @@ namespace {
 
 // clang-format off
 template <class T> struct Coefficients;
+template <class T, int Steps> struct ExpTable;
 
 template <> struct Coefficients<float> {
   static constexpr float kLog2E = 0x1.715476p+0f;
@@ -49,6 +52,42 @@ template <> struct Coefficients<double> {
       0x1.5555555555535p-1, 0x1.99999999a0751p-2, 0x1.249249208c4c5p-2, 0x1.c71c741c7c1e1p-3,
       0x1.745cb3fea25bbp-3, 0x1.3b1ddb957cb4dp-3, 0x1.1067c30559761p-3, 0x1.efd871ab4a739p-4,
       0x1.55b04b16cac9fp-4, 0x1.5c79bc294f245p-3};
+};
+
+template <> struct ExpTable<float, 8> {
+  static constexpr float kLn2Hi = 0x1.62e43p-4f;
+  static constexpr float kLn2Lo = -0x1.05c61p-32f;
+  static constexpr float kRoots[8] = {
+      0x1p+0f, 0x1.172b84p+0f, 0x1.306fep+0f, 0x1.4bfdaep+0f,
+      0x1.6a09e6p+0f, 0x1.8ace54p+0f, 0x1.ae89fap+0f, 0x1.d5818ep+0f};
+  // e^r = 1 + r + r^2 q(r), on [-0.043332275, 0.043332275]: error 2.58e-08 = 2^-25.2
+  static constexpr float kExp[4] = {
+      0x1p+0f, 0x1p+0f, 0x1.000874p-1f, 0x1.555656p-3f};
+};
+
+template <> struct ExpTable<float, 16> {
+  static constexpr float kLn2Hi = 0x1.62e43p-5f;
+  static constexpr float kLn2Lo = -0x1.05c61p-33f;
+  static constexpr float kRoots[16] = {
+      0x1p+0f, 0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f,
+      0x1.306fep+0f, 0x1.3dea64p+0f, 0x1.4bfdaep+0f, 0x1.5ab07ep+0f,
+      0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f,
+      0x1.ae89fap+0f, 0x1.c199bep+0f, 0x1.d5818ep+0f, 0x1.ea4afap+0f};
+  // e^r = 1 + r + r^2 q(r), on [-0.021671426, 0.021671426]: error 1.60e-09 = 2^-29.2
+  static constexpr float kExp[4] = {
+      0x1p+0f, 0x1p+0f, 0x1.00021ep-1f, 0x1.555598p-3f};
+};
+
+template <> struct ExpTable<double, 8> {
+  static constexpr double kLn2Hi = 0x1.62e42fefa39efp-4;
+  static constexpr double kLn2Lo = 0x1.abc9e3b39803fp-59;
+  static constexpr double kRoots[8] = {
+      0x1p+0, 0x1.172b83c7d517bp+0, 0x1.306fe0a31b715p+0, 0x1.4bfdad5362a27p+0,
+      0x1.6a09e667f3bcdp+0, 0x1.8ace5422aa0dbp+0, 0x1.ae89f995ad3adp+0, 0x1.d5818dcfba487p+0};
+  // e^r = 1 + r + r^2 q(r), on [-0.043321699, 0.043321699]: error 2.84e-18 = 2^-58.3
+  static constexpr double kExp[8] = {
+      0x1p+0, 0x1p+0, 0x1.000000000010bp-1, 0x1.5555555555183p-3,
+      0x1.555555480eac1p-5, 0x1.111111246166fp-7, 0x1.6c1cbd5a7e083p-10, 0x1.a016a4137c571p-13};
 };
 // clang-format on
 

@@ -4,6 +4,10 @@
 #include "coefficients.hpp"
 #include "simd.hpp"
 
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#endif
+
 namespace softstep::KERNEL_ISA {
 namespace {
 
@@ -34,11 +38,44 @@ SOFTSTEP_INLINE Vec<T> horner_from(const T (&c)[N], Vec<T> x) {
   return horner<T, N, K>(c, x);
 }
 
-// e^t for t that does not overflow: 2^n e^r with n = round(t / ln2), |r| <= ln2 / 2. 0 where 2^n
+// Entry index % kLanes of a table of kLanes entries, in one instruction; where there is none, the
+// type has no such table. (The maskz forms: see storage.hpp.)
+template <class T> constexpr bool kHasTables = false;
+#if defined(__AVX512F__)
+template <> constexpr bool kHasTables<float> = true;
+template <> constexpr bool kHasTables<double> = true;
+SOFTSTEP_INLINE Mask<float> look_up(Mask<float> table, Mask<float> index) {
+  return reinterpret_cast<Mask<float>>(_mm512_maskz_permutexvar_epi32(
+      0xffff, reinterpret_cast<__m512i>(index), reinterpret_cast<__m512i>(table)));
+}
+SOFTSTEP_INLINE Mask<double> look_up(Mask<double> table, Mask<double> index) {
+  return reinterpret_cast<Mask<double>>(_mm512_maskz_permutexvar_epi64(
+      0xff, reinterpret_cast<__m512i>(index), reinterpret_cast<__m512i>(table)));
+}
+#elif defined(__AVX2__) && defined(__FMA__)
+template <> constexpr bool kHasTables<float> = true;
+SOFTSTEP_INLINE Mask<float> look_up(Mask<float> table, Mask<float> index) {
+  return reinterpret_cast<Mask<float>>(_mm256_permutevar8x32_epi32(
+      reinterpret_cast<__m256i>(table), reinterpret_cast<__m256i>(index)));
+}
+#endif
+
+template <Size N> constexpr int kLog2 = 1 + kLog2<N / 2>;
+template <> constexpr int kLog2<1> = 0;
+
+// The bits of the roots 2^(i / kLanes), less what i itself adds when it is shifted to their place.
+template <class T> SOFTSTEP_INLINE Mask<T> exp_table() {
+  constexpr int shift = kMantissaBits<T> - kLog2<kLanes<T>>;
+  Mask<T> table;
+  std::memcpy(&table, ExpTable<T, kLanes<T>>::kRoots, sizeof table);
+  return table - (lane_index<T>() << shift);
+}
+
+// e^t for t that does not overflow: 2^n e^r with n = round(t / ln2), |r| <= ln2 / 2; 0 where 2^n
 // would be subnormal. Adding 1.5 * 2^mantissa rounds to an integer; the exponent bias is in that
 // constant, so the low bits of the sum are the exponent field of 2^n, which is multiplied in, not
 // added to the exponent of e^r: a product keeps every NaN a NaN.
-template <class T> SOFTSTEP_INLINE Vec<T> exp(Vec<T> t) {
+template <class T> SOFTSTEP_INLINE Vec<T> exp_by_polynomial(Vec<T> t) {
   using C = Coefficients<T>;
   constexpr T kRound = C::kRoundMagic + static_cast<T>(kExponentBias<T>);
   const Vec<T> rounded = fma(t, broadcast<T>(C::kLog2E), broadcast<T>(kRound));
@@ -46,8 +83,33 @@ template <class T> SOFTSTEP_INLINE Vec<T> exp(Vec<T> t) {
   Vec<T> r = fma(n, broadcast<T>(-C::kLn2Hi), t);
   r = fma(n, broadcast<T>(-C::kLn2Lo), r);
   const Vec<T> power = as_float<T>(as_bits<T>(rounded) << kMantissaBits<T>);
-  const Vec<T> e = horner(C::kExp, r) * power;
-  return select<T>(t < C::kExpUnderflow, Vec<T>{}, e);
+  return horner(C::kExp, r) * power;
+}
+
+// The same with n in steps of 1 / kLanes: a shorter r needs a shorter polynomial. Its low bits
+// choose the root, the others are the exponent field.
+template <class T> SOFTSTEP_INLINE Vec<T> exp_by_table(Vec<T> t) {
+  using C = Coefficients<T>;
+  using E = ExpTable<T, kLanes<T>>;
+  constexpr T kSteps = static_cast<T>(kLanes<T>);
+  const Vec<T> rounded = fma(t, broadcast<T>(kSteps * C::kLog2E), broadcast<T>(C::kRoundMagic));
+  const Vec<T> n = rounded - C::kRoundMagic;
+  Vec<T> r = fma(n, broadcast<T>(-E::kLn2Hi), t);
+  r = fma(n, broadcast<T>(-E::kLn2Lo), r);
+  const Mask<T> bits = as_bits<T>(rounded);
+  const Mask<T> exponent = bits << (kMantissaBits<T> - kLog2<kLanes<T>>);
+  const Vec<T> power = as_float<T>(look_up(exp_table<T>(), bits) + exponent);
+  const Vec<T> rest = fma(horner_from<2, T>(E::kExp, r), r * r, r); // e^r - 1
+  return fma(rest, power, power);
+}
+
+template <class T> SOFTSTEP_INLINE Vec<T> exp(Vec<T> t) {
+  Vec<T> e;
+  if constexpr (kHasTables<T>)
+    e = exp_by_table<T>(t);
+  else
+    e = exp_by_polynomial<T>(t);
+  return select<T>(t < Coefficients<T>::kExpUnderflow, Vec<T>{}, e);
 }
 
 // log(1 + f) = f - tail, tail = h - s (h + s^2 R(s^2)), s = f / (2 + f), h = f^2 / 2.
