@@ -16,6 +16,7 @@ import pytest
 from softstep.bench.cases import CASES, Case, select
 from softstep.bench.contender import BEST, OWN, PEERS, Call, Contender, load_family
 from softstep.bench.measure import Settings, order_of_round
+from softstep.bench.memory import RESET, with_peak
 from softstep.bench.record import contenders_of, run_contenders
 from softstep.bench.verify import error_of
 
@@ -139,6 +140,28 @@ def test_half_precision_is_rounded_once(dtype: str) -> None:
         assert entry.status == "timed", f"{entry.contender.label}: {entry.reason}"
         if entry.contender.peer == OWN:
             assert entry.error is not None and 0 < entry.error <= problem.tolerance
+
+
+def test_heads_are_right() -> None:
+    options = {"rows": 32, "width": 32, "classes": 500}
+    case = Case("small", "linear_cross_entropy", "", options)
+    problem = load_family(case).build(**options)
+    peers = {name: import_module(name) for name in ("numpy", "torch") if find_spec(name)}
+    for contender in contenders_of(case, problem, peers):
+        call = contender.build()
+        error = error_of(call.result(call.run()), call.expected or problem.expected)
+        assert error <= problem.tolerance, contender.label
+
+
+@pytest.mark.skipif(not RESET.exists(), reason="the system forgets no peak")
+def test_the_peak_of_a_call() -> None:
+    size = 64 << 20  # more than an allocator keeps
+
+    def allocate_and_free() -> int:
+        return int(np.ones(size, np.uint8)[-1])
+
+    result, peak = with_peak(allocate_and_free)
+    assert result == 1 and peak is not None and 0.9 * size < peak < 1.5 * size
 
 
 def test_a_wrong_or_failing_contender_is_not_timed() -> None:

@@ -31,6 +31,16 @@ def _cross_entropy(dtype: str, shape: tuple[int, ...], axis: int = -1) -> Case:
     )
 
 
+def _linear_cross_entropy(rows: int, width: int, classes: int) -> Case:
+    size = f"{rows}x{width}x{classes}"
+    return Case(
+        f"linear_cross_entropy-f32-{size}",
+        "linear_cross_entropy",
+        f"linear + cross-entropy, forward + backward, float32 {size} (rows x width x classes)",
+        {"rows": rows, "width": width, "classes": classes},
+    )
+
+
 def _softmax(function: str, dtype: str, shape: tuple[int, ...]) -> Case:
     size = "x".join(map(str, shape))
     return Case(
@@ -82,6 +92,8 @@ CASES = (
         for dtype in _half_precision()
     ),
     _cross_entropy("float32", (4, 21, 256, 256), axis=1),
+    _linear_cross_entropy(1024, 512, 32000),
+    _linear_cross_entropy(512, 64, 100_000),
     _softmax("softmax", "float32", (65536, 10)),
     _softmax("softmax", "float32", (8192, 1000)),
     _softmax("log_softmax", "float32", (65536, 10)),

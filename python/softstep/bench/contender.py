@@ -56,6 +56,8 @@ class Call:
     verified_calls: int | None = None
     # For arithmetic that is coarser by design: half precision throughout.
     tolerance: float | None = None
+    # Report the memory that the first call takes: nothing is compiled in it.
+    measures_memory: bool = False
 
 
 @dataclass(frozen=True)

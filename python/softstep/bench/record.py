@@ -19,6 +19,7 @@ from softstep.bench.contender import (
     load_family,
 )
 from softstep.bench.measure import Samples, Settings, measure
+from softstep.bench.memory import with_peak
 from softstep.bench.peers import first_line
 from softstep.bench.verify import error_of
 
@@ -34,6 +35,8 @@ class Entry:
     error: float | None = None
     reason: str = ""
     samples: Samples | None = None
+    # Of the first call, above what was resident before it.
+    peak_bytes: int | None = None
 
     def as_json(self, elements: int) -> dict[str, Any]:
         """Return everything that was seen."""
@@ -48,6 +51,8 @@ class Entry:
             "error": self.error if self.error is not None and isfinite(self.error) else None,
             "reason": self.reason,
         }
+        if self.peak_bytes is not None:
+            result["peak_bytes"] = self.peak_bytes
         if contender.moved_bytes:
             result["moved_bytes"] = contender.moved_bytes
         if self.samples:
@@ -125,7 +130,8 @@ def _verify(problem: Problem, contender: Contender) -> tuple[Entry, Call | None]
         call = contender.build()
         problem.restore()
         call.prepare()
-        for _ in range(call.verified_calls or problem.verified_calls):
+        returned, peak = with_peak(call.run) if call.measures_memory else (call.run(), None)
+        for _ in range(1, call.verified_calls or problem.verified_calls):
             returned = call.run()
         expected = problem.expected if call.expected is None else call.expected
         error = error_of(call.result(returned), expected)
@@ -133,6 +139,6 @@ def _verify(problem: Problem, contender: Contender) -> tuple[Entry, Call | None]
         return Entry(contender, FAILED, reason=first_line(failure)), None
     tolerance = call.tolerance or problem.tolerance
     if error <= tolerance:
-        return Entry(contender, TIMED, error), call
+        return Entry(contender, TIMED, error, peak_bytes=peak), call
     reason = f"error {error:.1e}, expected at most {tolerance:.0e}"
     return Entry(contender, WRONG, error, reason), None

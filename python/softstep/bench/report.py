@@ -44,7 +44,8 @@ def case_table(case: Json) -> Table:
     roofline = roofline_of(case)
     header = ["", "way", "median ms", "best ms", "spread", "ns/elem"]
     header += [f"x {entry['detail']}" for entry in own]
-    header += ["of roofline", "faults", "switches", "error"]
+    memory = any("peak_bytes" in entry for entry in case["contenders"])
+    header += ["of roofline", *(["peak MiB"] if memory else []), "faults", "switches", "error"]
     rows = []
     for entry in case["contenders"]:
         label = f"{entry['library']}, {entry['detail']}"
@@ -64,6 +65,7 @@ def case_table(case: Json) -> Table:
                 f"{entry['ns_per_element']:.3g}",
                 *ratios,
                 share,
+                *([_peak(entry)] if memory else []),
                 f"{entry['page_faults_per_call']:.0f}",
                 str(entry["involuntary_switches"]),
                 f"{entry['error']:.0e}",
@@ -164,6 +166,10 @@ def _both_ways(times: Mapping[str, float], own: float) -> str:
 
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def _peak(entry: Json) -> str:
+    return f"{entry['peak_bytes'] / 2**20:.0f}" if "peak_bytes" in entry else ""
 
 
 def _ms(value: float) -> str:
