@@ -1,4 +1,4 @@
-"""The command line: ``softstep train | predict | bench | info``.
+"""The command line: ``softstep train | predict | lm | bench | info``.
 
 Each subcommand is a module here with ``add_arguments(parser)`` and ``run(args) -> int``, imported
 only when it is asked for. It raises :class:`~softstep.cli.errors.CommandError` for what a user can
@@ -20,6 +20,7 @@ __all__ = ["main"]
 COMMANDS = {
     "train": "train a classifier on the digits or on your file",
     "predict": "classify the rows of a file with saved weights",
+    "lm": "train a language model on the standard library's sources or on your texts",
     "bench": "time the kernels against the installed peers and the memory roofline",
     "info": "print the configuration: version, ISA levels, threads, compiler",
 }

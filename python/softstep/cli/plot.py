@@ -20,16 +20,22 @@ def require_matplotlib() -> None:
     demo_module("matplotlib.backends.backend_agg", "matplotlib", "--plot")
 
 
+def new_figure(inches: tuple[float, float], title: str) -> Any:
+    """Return an empty figure."""
+    # Not pyplot: it would ask for a display and keep global state.
+    agg = demo_module("matplotlib.backends.backend_agg", "matplotlib", "--plot")
+    figure_module = demo_module("matplotlib.figure", "matplotlib", "--plot")
+    figure = figure_module.Figure(figsize=inches, layout="constrained")
+    agg.FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    return figure
+
+
 def plot_training(
     path: Path, history: Sequence[Epoch], confusion: Counts, classes: Sequence[str], title: str
 ) -> None:
     """Write the picture to ``path``."""
-    # Not pyplot: it would ask for a display and keep global state.
-    agg = demo_module("matplotlib.backends.backend_agg", "matplotlib", "--plot")
-    figure_module = demo_module("matplotlib.figure", "matplotlib", "--plot")
-    figure = figure_module.Figure(figsize=(12, 6), layout="constrained")
-    agg.FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = new_figure((12, 6), title)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.1), wspace=0.03)
     upper, lower = left.subplots(2, 1, sharex=True)
     _plot_losses(upper, history)
@@ -47,7 +53,7 @@ def _plot_losses(axes: Any, history: Sequence[Epoch]) -> None:
         axes.plot(epochs, penalty, color=PENALTY, linestyle="--", label=r"$\lambda\|w\|^2$")
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
-    _finish(axes)
+    finish(axes)
 
 
 def _plot_accuracies(axes: Any, history: Sequence[Epoch]) -> None:
@@ -61,10 +67,11 @@ def _plot_accuracies(axes: Any, history: Sequence[Epoch]) -> None:
     axes.set_ylabel("accuracy")
     axes.set_xlabel("epoch")
     axes.locator_params(axis="x", integer=True)
-    _finish(axes)
+    finish(axes)
 
 
-def _finish(axes: Any) -> None:
+def finish(axes: Any) -> None:
+    """Give ``axes`` the common dress."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""How far the training is: a bar on a terminal, a line per epoch elsewhere."""
+"""How far the training is: a bar on a terminal, a line per part elsewhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import sys
 from typing import Any
 
-from softstep.cli.training import Epoch
-
 
 class Progress:
     """What the training reports to; shows nothing."""
@@ -16,37 +14,35 @@ class Progress:
     def rows(self, count: int) -> None:
         """``count`` more rows have been trained on."""
 
-    def epoch(self, epoch: Epoch) -> None:
-        """``epoch`` is finished."""
+    def part(self, number: int, state: str, rows_per_second: float) -> None:
+        """Part ``number`` (from 1) is finished, with the training in ``state``."""
 
     def close(self) -> None:
         """Nothing more will come."""
 
 
 class Lines(Progress):
-    """A line on stderr per epoch."""
+    """A line on stderr per part."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    def __init__(self, name: str, parts: int) -> None:
+        self._name = name
+        self._parts = parts
 
-    def epoch(self, epoch: Epoch) -> None:
+    def part(self, number: int, state: str, rows_per_second: float) -> None:
         """Print a line."""
-        print(
-            f"epoch {epoch.epoch:>{len(str(self._epochs))}}/{self._epochs}  {_state(epoch)}  "
-            f"{epoch.rows_per_second:.0f} rows/s",
-            file=sys.stderr,
-            flush=True,
-        )
+        place = f"{self._name} {number:>{len(str(self._parts))}}/{self._parts}"
+        print(f"{place}  {state}  {rows_per_second:.0f} rows/s", file=sys.stderr, flush=True)
 
 
 class Bar(Progress):
-    """A tqdm bar over all rows of all epochs, which also moves within a long epoch."""
+    """A tqdm bar over all rows of all parts, which also moves within a long part."""
 
-    def __init__(self, tqdm: Any, epochs: int, rows: int) -> None:
-        self._epochs = epochs
+    def __init__(self, tqdm: Any, name: str, parts: int, rows: int) -> None:
+        self._name = name
+        self._parts = parts
         self._bar = tqdm(
-            total=epochs * rows,
-            desc=f"epoch 1/{epochs}",
+            total=rows,
+            desc=f"{name} 1/{parts}",
             unit=" rows",
             unit_scale=True,
             dynamic_ncols=True,
@@ -58,19 +54,19 @@ class Bar(Progress):
         """Move the bar."""
         self._bar.update(count)
 
-    def epoch(self, epoch: Epoch) -> None:
+    def part(self, number: int, state: str, rows_per_second: float) -> None:
         """Show the state beside the bar."""
-        next_epoch = min(epoch.epoch + 1, self._epochs)
-        self._bar.set_description_str(f"epoch {next_epoch}/{self._epochs}", refresh=False)
-        self._bar.set_postfix_str(_state(epoch), refresh=False)
+        coming = min(number + 1, self._parts)
+        self._bar.set_description_str(f"{self._name} {coming}/{self._parts}", refresh=False)
+        self._bar.set_postfix_str(state, refresh=False)
 
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
 
 
-def open_progress(epochs: int, rows: int, quiet: bool) -> Progress:
-    """Choose how to show ``epochs`` epochs of ``rows`` rows."""
+def open_progress(name: str, parts: int, rows: int, quiet: bool) -> Progress:
+    """Choose how to show a training on ``rows`` rows in ``parts`` parts, each called ``name``."""
     if quiet:
         return Progress()
     # Some terminals (docker run -t) have no width, in which no bar fits.
@@ -80,10 +76,5 @@ def open_progress(epochs: int, rows: int, quiet: bool) -> Progress:
         except ImportError:
             pass
         else:
-            return Bar(tqdm, epochs, rows)
-    return Lines(epochs)
-
-
-def _state(epoch: Epoch) -> str:
-    loss = f"loss {epoch.data_loss:.4f} + l2 {epoch.l2_penalty:.4f}"
-    return f"{loss}  test acc {epoch.test_accuracy:.4f}"
+            return Bar(tqdm, name, parts, rows)
+    return Lines(name, parts)

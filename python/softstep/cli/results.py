@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from softstep.cli.errors import InputError
 from softstep.cli.staging import staging_folder
-from softstep.cli.training import Epoch
-from softstep.cli.weights import is_weights_file
 
 WEIGHTS, HISTORY, PICTURE = "weights.npz", "history.csv", "training.png"
 
@@ -44,9 +43,12 @@ class OutputFolder:
 
 
 @contextmanager
-def output_folder(path: Path) -> Iterator[OutputFolder]:
-    """Yield ``path``, created if need be, and removed again if nothing is published."""
-    has_result = _has_result(path)
+def output_folder(path: Path, is_weights: Callable[[Path], bool]) -> Iterator[OutputFolder]:
+    """Yield ``path``, created if need be, and removed again if nothing is published.
+
+    ``is_weights`` tells the weights file of an earlier result from other files.
+    """
+    has_result = _has_result(path, is_weights)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -63,9 +65,9 @@ def output_folder(path: Path) -> Iterator[OutputFolder]:
                 folder.rmdir()
 
 
-def _has_result(path: Path) -> bool:
+def _has_result(path: Path, is_weights: Callable[[Path], bool]) -> bool:
     """Return whether an earlier result is there; refuse other files of the same names."""
-    if is_weights_file(path / WEIGHTS):
+    if is_weights(path / WEIGHTS):
         return True
     for name in (WEIGHTS, HISTORY, PICTURE):
         if os.path.lexists(path / name):
@@ -76,14 +78,19 @@ def _has_result(path: Path) -> bool:
     return False
 
 
-def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Write a line per epoch under a header of the names of :class:`Epoch`."""
+def write_history(path: Path, kind: type[Any], history: Sequence[Any]) -> None:
+    """Write a line per record of the dataclass ``kind``, under a header of its fields' names."""
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [column.name for column in fields(Epoch)])
+        writer = csv.DictWriter(file, [column.name for column in fields(kind)])
         writer.writeheader()
-        for epoch in history:
+        for record in history:
             row = {
                 name: f"{value:.6g}" if isinstance(value, float) else value
-                for name, value in asdict(epoch).items()
+                for name, value in asdict(record).items()
             }
             writer.writerow(row)
+
+
+def listed(files: Sequence[Path]) -> str:
+    """Return the names of ``files`` for a message."""
+    return ", ".join(map(str, files))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -15,16 +12,17 @@ import softstep as ss
 from softstep.cli import arguments as arg
 from softstep.cli.dataset import DATA_HELP, read_table
 from softstep.cli.errors import InputError
+from softstep.cli.interrupts import interrupts_ignored
 from softstep.cli.mlp import Floats
 from softstep.cli.plot import plot_training, require_matplotlib
 from softstep.cli.progress import open_progress
 from softstep.cli.report import accuracy, confusion_matrix, per_class
-from softstep.cli.results import HISTORY, PICTURE, WEIGHTS, output_folder, write_history
+from softstep.cli.results import HISTORY, PICTURE, WEIGHTS, listed, output_folder, write_history
 from softstep.cli.schedule import SCHEDULES
 from softstep.cli.split import Problem, pose_problem
 from softstep.cli.table import Table
 from softstep.cli.training import Epoch, Settings, Trainer
-from softstep.cli.weights import Weights
+from softstep.cli.weights import Weights, is_weights_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(settings, problem, rng)
     layers = "-".join(map(str, trainer.sizes))
     title = f"{table.source}: MLP {layers}, {settings.epochs} epochs, seed {settings.seed}"
-    with output_folder(Path(args.output)) as folder:
+    with output_folder(Path(args.output), is_weights_file) as folder:
         if not args.quiet:
             train, test = len(problem.train[1]), len(problem.test[1])
             print(f"{title}; {train} rows to train, {test} held out", flush=True)
@@ -92,18 +90,18 @@ def run(args: argparse.Namespace) -> int:
         if done == 0:
             raise KeyboardInterrupt("in epoch 1: nothing to keep yet")
         # What is kept must not be lost to a second Ctrl-C.
-        with _interrupts_ignored():
+        with interrupts_ignored():
             _weights(kept, table, problem, settings).save(folder.staging / WEIGHTS)
-            write_history(folder.staging / HISTORY, kept.history)
+            write_history(folder.staging / HISTORY, Epoch, kept.history)
             if done < settings.epochs:
-                files = _listed(folder.publish(interrupted=True))
+                files = listed(folder.publish(interrupted=True))
                 raise KeyboardInterrupt(f"in epoch {done + 1}: the {done} before it are in {files}")
             labels = problem.test[1]
             confusion = confusion_matrix(labels, trainer.predict_test(), len(problem.classes))
             if args.plot:
                 picture = folder.staging / PICTURE
                 plot_training(picture, kept.history, confusion, problem.classes, title)
-            files = _listed(folder.publish())
+            files = listed(folder.publish())
     if not args.quiet:
         print(f"\n{per_class(confusion, problem.classes)}\n\nwritten: {files}")
     print(f"test accuracy: {accuracy(confusion):.4f}")
@@ -137,13 +135,14 @@ class _Kept:
 def _train(trainer: Trainer, quiet: bool) -> _Kept:
     """Train until the end or Ctrl-C; return the state after the last finished epoch."""
     kept = _Kept()
-    progress = open_progress(trainer.settings.epochs, len(trainer.labels), quiet)
+    epochs = trainer.settings.epochs
+    progress = open_progress("epoch", epochs, epochs * len(trainer.labels), quiet)
     try:
         for epoch in trainer.epochs(progress.rows):
             weights = tuple(weight.copy() for weight in trainer.weights)
             biases = tuple(bias.copy() for bias in trainer.biases)
             kept = _Kept((*kept.history, epoch), weights, biases)
-            progress.epoch(epoch)
+            progress.part(epoch.epoch, str(epoch), epoch.rows_per_second)
     except KeyboardInterrupt:
         pass
     finally:
@@ -161,16 +160,3 @@ def _weights(kept: _Kept, table: Table, problem: Problem, settings: Settings) ->
         table.label_column,
         {"data": table.source, **asdict(settings)},
     )
-
-
-def _listed(files: Sequence[Path]) -> str:
-    return ", ".join(map(str, files))
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -49,6 +49,10 @@ class Epoch:
     test_accuracy: float
     rows_per_second: float
 
+    def __str__(self) -> str:
+        loss = f"loss {self.data_loss:.4f} + l2 {self.l2_penalty:.4f}"
+        return f"{loss}  test acc {self.test_accuracy:.4f}"
+
 
 class Trainer:
     """One training run; ``epochs`` runs it, ``weights`` and ``biases`` are its state."""
