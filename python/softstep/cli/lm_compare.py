@@ -14,7 +14,7 @@ from softstep.cli.lm_model import LanguageModel
 from softstep.cli.lm_training import Trainer
 
 # Enough rows for the logits to be most of the memory.
-ROWS, BATCHES = 2048, 4
+ROWS, BATCHES = 2048, 6
 
 
 @dataclass
@@ -38,7 +38,8 @@ def compare_heads(trainer: Trainer) -> list[Measured]:
     ]
     model = LanguageModel(parameters, ROWS, context, contenders[0].head)
     batches = [trainer.batch(ROWS) for _ in range(BATCHES)]
-    # Otherwise what the training has left there would be used, and not be seen.
+    model.loss_with_gradients(*batches[0])
+    # The model's arrays are in memory now; the head's, as far as it keeps any, no longer.
     ss.release_workspace()
     for contender in contenders:
         model.head = contender.head
