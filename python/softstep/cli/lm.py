@@ -170,7 +170,7 @@ def _conclude(
     rates = np.array([checkpoint.rows_per_second for checkpoint in history])
     # Linux counts in KiB.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\n{steps.sum() / (steps / rates).sum():.0f} rows/s, peak memory {peak:.0f} MiB\n")
+    print(f"\n{steps.sum() / (steps / rates).sum():.0f} rows/s, peak memory {peak:.0f} MiB")
+    print(f"written: {files}\n", flush=True)
     if not skip_comparison:
         show(comparison_table(compare_heads(trainer)))
-    print(f"written: {files}")
