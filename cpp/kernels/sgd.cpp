@@ -26,7 +26,7 @@ template <class T> struct Rates {
 template <class T, Decay kDecay, Buffer kBuffer, bool kNesterov>
 void sweep(const UpdateTask<T>& task, const SgdOptions& options) {
   const Rates<T> rates(options);
-  sweep_vectors<T>(task.size, [&](auto access, Size i, Size) {
+  each_vector<T>(task.size, [&](auto access, Size i) {
     Vec<T> p = access.load_from(task.param + i);
     Vec<T> g = access.load_from(task.grad + i) * rates.factor;
     if constexpr (kDecay == Decay::kCoupled)

@@ -43,5 +43,16 @@ template <class T, class Body> SOFTSTEP_INLINE void sweep_vectors(Size size, Bod
     body(PartOfVector<T>{size - i}, i, Size{1});
 }
 
+// The same without accumulators: body(access, i). Not unrolled, which costs a large update of many
+// arrays 4 % (docs/design/0005-optimizers.md).
+template <class T, class Body> SOFTSTEP_INLINE void each_vector(Size size, Body body) {
+  constexpr Size w = kLanes<T>;
+  Size i = 0;
+  for (; i + w <= size; i += w)
+    body(WholeVector<T>{}, i);
+  if (i < size)
+    body(PartOfVector<T>{size - i}, i);
+}
+
 } // namespace
 } // namespace softstep::KERNEL_ISA

@@ -3,7 +3,6 @@
 #include "ops/cost.hpp"
 #include "ops/sum.hpp"
 #include "ops/update_piece.hpp"
-#include "parallel/parallel.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -65,19 +64,19 @@ void Update::cut(std::vector<char> active) {
   elements_ = elements;
 }
 
-template <class Body> void Update::for_each_piece(double element_ns, Body&& body) {
+template <class Body> void Update::for_each_piece(double element_ns, bool backwards, Body&& body) {
   const double cost_ns = static_cast<double>(elements_) * element_ns;
-  parallel::for_each_block(static_cast<std::int64_t>(sums_.size()), cost_ns,
-                           [&](std::int64_t block, int) {
-                             const auto b = static_cast<std::size_t>(block);
-                             for (std::size_t i = blocks_[b]; i < blocks_[b + 1]; ++i)
-                               body(pieces_[i], b);
-                           });
+  near_.for_each(static_cast<std::int64_t>(sums_.size()), cost_ns, backwards,
+                 [&](std::int64_t block, int) {
+                   const auto b = static_cast<std::size_t>(block);
+                   for (std::size_t i = blocks_[b]; i < blocks_[b + 1]; ++i)
+                     body(pieces_[i], b);
+                 });
 }
 
 double Update::squared_norm(double factor) {
   std::fill(sums_.begin(), sums_.end(), 0.0);
-  for_each_piece(kNormElementNs, [&](const Piece& piece, std::size_t block) {
+  for_each_piece(kNormElementNs, false, [&](const Piece& piece, std::size_t block) {
     const UpdateTensor& tensor = tensors_[piece.tensor];
     tensor.walk.run(piece.begin, piece.end, kReadsGradient, [&](const auto& at, Size, Size n) {
       sums_[block] += sum_of_squares(tensor.storage, at[kGrad], n, factor);
@@ -86,12 +85,12 @@ double Update::squared_norm(double factor) {
   return sum_in_order(sums_.data(), static_cast<Size>(sums_.size()));
 }
 
-// Infinite or NaN if and only if a gradient is, but for norms beyond the range of double.
-double Update::norm() {
+Update::Norm Update::norm() {
   const double sum = squared_norm(1);
   if (std::isfinite(sum))
-    return std::sqrt(sum);
-  return std::sqrt(squared_norm(0x1p-600)) * 0x1p600;
+    return {std::sqrt(sum), true};
+  const double scaled = squared_norm(0x1p-600); // squares of large float64 numbers overflow
+  return {std::sqrt(scaled) * 0x1p600, std::isfinite(scaled)};
 }
 
 void Update::set_coefficients(const UpdateRequest& request, double gradient_factor,
@@ -131,9 +130,9 @@ UpdateResult Update::run(const UpdateRequest& request, std::int64_t* counts) {
   UpdateResult result{};
   double gradient_factor = 1 / request.grad_scale;
   if (request.max_norm || request.skip_nonfinite) {
-    const double given = norm();
-    result.norm = given / request.grad_scale;
-    result.skipped = request.skip_nonfinite && !std::isfinite(given);
+    const Norm given = norm();
+    result.norm = given.value / request.grad_scale;
+    result.skipped = request.skip_nonfinite && !given.finite;
     if (result.skipped)
       return result;
   }
@@ -144,7 +143,7 @@ UpdateResult Update::run(const UpdateRequest& request, std::int64_t* counts) {
   }
   set_coefficients(request, gradient_factor, counts);
   const double element_ns = rule_ == Rule::kSgd ? kSgdElementNs : kAdamwElementNs;
-  for_each_piece(element_ns, [&](const Piece& piece, std::size_t) {
+  for_each_piece(element_ns, result.norm.has_value(), [&](const Piece& piece, std::size_t) {
     const UpdateTensor& tensor = tensors_[piece.tensor];
     const Coefficients& c = coefficients_[piece.tensor];
     const PieceUpdate update(tensor, c.uses_state, c.first && rule_ == Rule::kSgd, request,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ops/walk.hpp"
+#include "parallel/near_blocks.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -75,9 +76,13 @@ private:
     bool uses_state, first;
   };
 
-  template <class Body> void for_each_piece(double element_ns, Body&& body);
+  template <class Body> void for_each_piece(double element_ns, bool backwards, Body&& body);
   double squared_norm(double factor);
-  double norm();
+  struct Norm {
+    double value; // infinite also where finite gradients have a norm beyond the range of double
+    bool finite;  // all gradients are
+  };
+  Norm norm();
   void set_coefficients(const UpdateRequest& request, double gradient_factor,
                         const std::int64_t* counts);
 
@@ -89,6 +94,7 @@ private:
   std::vector<double> sums_;        // one for each block
   std::vector<Coefficients> coefficients_;
   Size elements_ = 0;
+  parallel::NearBlocks near_;
 };
 
 } // namespace softstep::ops

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 Schedule: TypeAlias = Callable[[int], float]
 """A number for each step, called with the number of steps done so far, 0 first."""
 
@@ -71,7 +73,7 @@ def sgd_numbers(options: Mapping[str, Any]) -> Native:
 
 def adamw_numbers(options: Mapping[str, Any]) -> Native:
     """Check and return both betas and epsilon."""
-    betas = tuple(float(beta) for beta in options["betas"])
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas: expected two numbers in [0, 1), got {options['betas']}")
-    return (*betas, not_negative("eps", options["eps"]))
+    betas = options["betas"]
+    if np.shape(betas) != (2,) or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas: expected two numbers in [0, 1), got {betas}")
+    return float(betas[0]), float(betas[1]), not_negative("eps", options["eps"])

@@ -78,8 +78,8 @@ def loaded_groups(
         prefix = f"param_groups.{i}."
         if np.asarray(flat.get(prefix + "amsgrad", False)).any():
             raise ValueError(f"state[{prefix + 'amsgrad'!r}]: expected False, got True")
-        count = np.size(flat.get(prefix + "params", group["params"]))
-        if prefix + "params" in flat and count != len(group["params"]):
+        count = np.size(flat.get(prefix + "params", range(len(group["params"]))))
+        if count != len(group["params"]):
             raise ValueError(
                 f"state[{prefix + 'params'!r}]: expected {len(group['params'])} parameters, "
                 f"got {count}"
