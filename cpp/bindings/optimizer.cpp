@@ -25,7 +25,7 @@ public:
         slots_(slots_of(params, states, masters, groups)), written_(written_arrays()),
         update_(rule_, tensors()), grads_(slots_.size()), copies_(slots_.size()) {
     if (counts.ndim() != 1 || static_cast<std::size_t>(counts.size()) != slots_.size() ||
-        counts.strides(0) != sizeof(std::int64_t) || !counts.writeable())
+        (slots_.size() > 0 && counts.strides(0) != sizeof(std::int64_t)) || !counts.writeable())
       throw py::value_error("counts: expected a writeable int64 array, one for each parameter");
   }
 
@@ -42,14 +42,18 @@ public:
         throw py::value_error("options: expected one tuple for each group");
     require_states(request);
     require_unchanged();
-    accept(grads, zero_grads);
-    busy_ = true;
+    // Held until the end: other threads may change the list.
+    std::vector<py::object> held;
+    for (const py::handle grad : grads)
+      held.push_back(py::reinterpret_borrow<py::object>(grad));
+    accept(held, zero_grads);
+    const Busy busy(busy_);
+    std::int64_t* counts = counts_.mutable_data();
     ops::UpdateResult result;
     {
       const GilReleased unlocked;
-      result = update_.run(request, counts_.mutable_data());
+      result = update_.run(request, counts);
     }
-    busy_ = false;
     return py::make_tuple(result.norm, result.skipped);
   }
 
@@ -60,6 +64,14 @@ private:
     Storage storage, state_storage;
     std::size_t group;
     Known known;
+  };
+
+  struct Busy {
+    explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
+    ~Busy() { flag_ = false; }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+    bool& flag_;
   };
 
   static ops::Rule rule_of(const std::string& rule) {
@@ -228,16 +240,19 @@ private:
   }
 
   // Nothing is changed but what is known of the gradients, and that only after every check.
-  void accept(const py::list& grads, bool zero_grads) {
+  void accept(const std::vector<py::object>& grads, bool zero_grads) {
     const std::size_t count = slots_.size();
     if (grads.size() != count)
       throw py::value_error("grads: expected " + std::to_string(count) +
                             " arrays, one for each parameter, got " + std::to_string(grads.size()));
     std::vector<char> active(count);
+    for (std::size_t k = 0; k < count; ++k)
+      active[k] = !grads[k].is_none();
+    // Of gradients that are written it is also known that no two share memory.
+    const bool zero_known = zero_checked_ && active == active_;
     std::vector<std::pair<std::size_t, py::array>> moved, changed;
     for (std::size_t k = 0; k < count; ++k) {
-      PyObject* object = PyList_GET_ITEM(grads.ptr(), static_cast<Py_ssize_t>(k));
-      active[k] = object != Py_None;
+      PyObject* object = grads[k].ptr();
       if (!active[k])
         continue;
       const bool kind = grads_[k].same_kind(object) && !copies_[k];
@@ -250,13 +265,13 @@ private:
           moved.emplace_back(k, grad);
           continue;
         }
-      } else if (kind && zero_checked_ && grads_[k].holds(object) && Known::writeable(object)) {
+      } else if (kind && zero_known && grads_[k].holds(object) && Known::writeable(object)) {
         continue;
       }
       changed.emplace_back(k, checked_grad(object, k, zero_grads));
       written_.refuse_overlap(changed.back().second, k);
     }
-    if (zero_grads && !(moved.empty() && changed.empty() && zero_checked_))
+    if (zero_grads && !(moved.empty() && changed.empty() && zero_known))
       refuse_shared_grads(grads);
     std::vector<std::pair<std::size_t, ops::UpdateWalk>> walks;
     std::vector<std::pair<std::size_t, Known>> known;
@@ -277,9 +292,7 @@ private:
     for (auto& [k, now] : known)
       grads_[k] = std::move(now);
     for (const auto& [k, grad] : changed)
-      copies_[k] = grad.ptr() == PyList_GET_ITEM(grads.ptr(), static_cast<Py_ssize_t>(k))
-                       ? py::object()
-                       : py::object(grad);
+      copies_[k] = grad.is(grads[k]) ? py::object() : py::object(grad);
     for (const auto& [k, grad] : moved) {
       char* data = Known::data_of(grad.ptr());
       update_.tensor(k).walk.move(ops::kGrad,
@@ -294,7 +307,7 @@ private:
     return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
   }
 
-  void refuse_shared_grads(const py::list& grads) const {
+  void refuse_shared_grads(const std::vector<py::object>& grads) const {
     std::vector<NamedArray> arrays;
     for (std::size_t k = 0; k < slots_.size(); ++k)
       if (!grads[k].is_none())

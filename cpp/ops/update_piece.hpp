@@ -106,7 +106,9 @@ private:
   template <class Options>
   void run_tile(const UpdateWalk::Pointers& at, Size begin, Size index, Size n,
                 const Options& options) const {
-    alignas(64) float tiles[3][kTileElements];
+    // The tiles lie apart so that addresses in them do not agree in their last 12 bits, which
+    // loads take for a store that is under way.
+    alignas(64) float tiles[3][kTileElements + 80];
     const bool half = is_half(tensor_.storage);
     const bool half_state = uses_state_ && tensor_.state_storage == Storage::kBFloat16;
     const auto part = [&](Role role, bool is_half_role) {

@@ -175,7 +175,8 @@ class Optimizer:
         """
         flat = saved.flattened(state)
         groups = saved.loaded_groups(self.param_groups, flat)
-        steps, seed = int(flat.get("step", self.steps)), int(flat.get("seed", self._seed))
+        steps = saved.steps_of({"step": self.steps, **flat}, "step")
+        seed = int(flat.get("seed", self._seed)) % 2**64
         self._options(groups)
         counts = saved.loaded_counts(self._STATES, self._STEPPED, flat, len(self.params))
         if not self._states and (any(counts) or self._needs_state(groups)):

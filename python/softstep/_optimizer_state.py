@@ -110,6 +110,14 @@ def loaded_arrays(slots: Mapping[str, FloatArray], flat: Mapping[str, Any]) -> d
     return found
 
 
+def steps_of(flat: Mapping[str, Any], key: str) -> int:
+    """Return a number of steps."""
+    steps = int(flat[key])
+    if steps < 0:
+        raise ValueError(f"state[{key!r}]: expected at least 0, got {steps}")
+    return steps
+
+
 def loaded_counts(
     names: Sequence[str], stepped: bool, flat: Mapping[str, Any], count: int
 ) -> list[int]:
@@ -122,7 +130,7 @@ def loaded_counts(
         if not (place.isdecimal() and int(place) < count):
             raise ValueError(f"state[{key!r}]: there are {count} parameters")
         if name in names:
-            counts[int(place)] = int(flat[f"state.{place}.step"]) if stepped else 1
+            counts[int(place)] = steps_of(flat, f"state.{place}.step") if stepped else 1
             missing = [n for n in names if f"state.{place}.{n}" not in flat]
             if missing:
                 raise KeyError(f"state.{place}.{missing[0]}")
