@@ -15,6 +15,7 @@ void register_cross_entropy(py::module_& m);
 void register_panel(py::module_& m);
 void register_pair(py::module_& m);
 void register_hinge(py::module_& m);
+void register_jax(py::module_& m);
 void register_norm(py::module_& m);
 void register_optimizer(py::module_& m);
 void register_stream(py::module_& m);
@@ -35,6 +36,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_panel(m);
   bindings::register_pair(m);
   bindings::register_hinge(m);
+  bindings::register_jax(m);
   bindings::register_norm(m);
   bindings::register_optimizer(m);
   bindings::register_stream(m);

@@ -2,23 +2,12 @@
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"
 
-#include <limits>
 #include <optional>
-#include <type_traits>
 
 namespace softstep::bindings {
 namespace {
 
 using ops::SoftmaxOp;
-
-template <class S> S negative_infinity() {
-  if constexpr (std::is_same_v<S, Float16>)
-    return {0xfc00};
-  else if constexpr (std::is_same_v<S, BFloat16>)
-    return {0xff80};
-  else
-    return -std::numeric_limits<S>::infinity();
-}
 
 // A boolean array of the shape of x, or nothing.
 std::optional<py::array> as_mask(const py::object& object, const py::array& x) {
@@ -50,7 +39,7 @@ py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& 
   with_storage(x, [&](auto type) {
     using S = decltype(type);
     auto problem = row_problem<S>(axis, x, nullptr, &y, pointer(mask));
-    problem.masked_first = negative_infinity<S>();
+    problem.masked_first = ops::negative_infinity<S>();
     const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, nullptr, temperature);
   });
@@ -68,7 +57,7 @@ py::array reduce_classes(SoftmaxOp op, const py::object& logits, const py::objec
   with_storage(x, [&](auto type) {
     using S = decltype(type);
     auto problem = row_problem<S>(axis, x, nullptr, nullptr, pointer(mask));
-    problem.masked_first = negative_infinity<S>();
+    problem.masked_first = ops::negative_infinity<S>();
     S* row_result = data_of<S>(result);
     const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, row_result, temperature);
@@ -96,7 +85,7 @@ py::array backward(SoftmaxOp op, const py::object& upstream, const py::object& f
   with_storage(y, [&](auto type) {
     using S = decltype(type);
     auto problem = row_problem<S>(axis, y, &dy, &dx, pointer(mask));
-    problem.masked_first = op == SoftmaxOp::kSoftmaxBackward ? S{} : negative_infinity<S>();
+    problem.masked_first = op == SoftmaxOp::kSoftmaxBackward ? S{} : ops::negative_infinity<S>();
     const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, nullptr, temperature);
   });

@@ -7,9 +7,21 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace softstep::ops {
+
+// What a masked logit counts as.
+template <class S> S negative_infinity() {
+  if constexpr (std::is_same_v<S, Float16>)
+    return {0xfc00};
+  else if constexpr (std::is_same_v<S, BFloat16>)
+    return {0xff80};
+  else
+    return -std::numeric_limits<S>::infinity();
+}
 
 // A strided array without its meaning; strides in elements.
 template <class S> struct Operand {

@@ -1,0 +1,272 @@
+#include "ops/cross_entropy.hpp"
+#include "jax/buffers.hpp"
+#include "jax/handlers.hpp"
+#include "ops/targets.hpp"
+
+#include <limits>
+#include <type_traits>
+
+namespace softstep::jax {
+namespace {
+
+struct Options {
+  Size axis; // counted from the end
+  std::int64_t ignore_index;
+  ops::Smoothing smoothing;
+  ops::Reduction reduction;
+  double label_smoothing, temperature, softcap, z_loss;
+};
+
+struct Call {
+  Buffer logits, target, mask, weight, row_weight; // the last three may be absent
+  Buffer loss, dlogits;                            // dlogits may be absent
+};
+
+template <class F> void with_integer(ffi::DataType type, F f) {
+  switch (type) {
+  case ffi::DataType::S8:
+    return f(std::int8_t{});
+  case ffi::DataType::S16:
+    return f(std::int16_t{});
+  case ffi::DataType::S32:
+    return f(std::int32_t{});
+  case ffi::DataType::S64:
+    return f(std::int64_t{});
+  case ffi::DataType::U16:
+    return f(std::uint16_t{});
+  case ffi::DataType::U32:
+    return f(std::uint32_t{});
+  case ffi::DataType::U64:
+    return f(std::uint64_t{});
+  case ffi::DataType::U8:
+  case ffi::DataType::PRED:
+    return f(std::uint8_t{});
+  default:
+    throw std::invalid_argument("target is neither integers nor floats");
+  }
+}
+
+bool is_float(ffi::DataType type) {
+  return type == ffi::DataType::F32 || type == ffi::DataType::F64 || type == ffi::DataType::F16 ||
+         type == ffi::DataType::BF16;
+}
+
+// An operand with one element a row, in the order of the rows.
+template <class T> class ByRow {
+public:
+  ByRow() = default;
+  ByRow(const Buffer& buffer, const Dimensions& batch) : data_(buffer.as<T>()) {
+    const Dimensions strides = strides_of(buffer, batch);
+    if (buffer.shape == batch)
+      return;
+    for (Size row = 0; row < count(batch); ++row) {
+      Size at = 0, index = row;
+      for (std::size_t d = batch.size(); d-- > 0; index /= batch[d])
+        at += index % batch[d] * strides[d];
+      repeated_.push_back(data_[at]);
+    }
+    data_ = repeated_.data();
+  }
+  ByRow(ByRow&&) = default;
+  ByRow& operator=(ByRow&&) = default;
+
+  const T* data() const { return data_; }
+  // Once for each use: the owner of a buffer may change it meanwhile.
+  T read(Size row) const { return const_cast<const volatile T*>(data_)[row]; }
+
+private:
+  const T* data_ = nullptr; // null: not part of the call
+  std::vector<T> repeated_; // where vmap does not vary it
+};
+
+// What is known of the rows before the kernel runs. Nothing can be raised from a compiled program:
+// a row whose label is no class is ignored, and its loss becomes NaN.
+template <class T> struct Rows {
+  std::vector<std::int32_t> target; // empty: probabilities, and no row is ignored
+  ByRow<T> weight;
+  std::vector<Size> bad;
+};
+
+template <class T>
+Rows<T> read_rows(const Call& call, const Dimensions& batch, Size classes,
+                  std::int64_t ignore_index) {
+  Rows<T> rows;
+  const auto size = static_cast<std::size_t>(count(batch));
+  const bool by_class = !is_float(call.target.type);
+  if (call.row_weight.data)
+    rows.weight = ByRow<T>(call.row_weight, batch);
+  if (by_class || rows.weight.data())
+    rows.target.resize(size);
+  const auto weightless = [&](Size row) {
+    return rows.weight.data() && rows.weight.data()[row] == T(0);
+  };
+  if (!by_class) {
+    for (std::size_t row = 0; row < rows.target.size(); ++row)
+      if (weightless(static_cast<Size>(row)))
+        rows.target[row] = kIgnoredRow;
+    return rows;
+  }
+  with_integer(call.target.type, [&](auto integer) {
+    const ByRow<decltype(integer)> targets(call.target, batch);
+    for (std::size_t row = 0; row < size; ++row) {
+      const auto at = static_cast<Size>(row);
+      const auto target = ops::checked_target(targets.read(at), classes, ignore_index);
+      const bool ignored = weightless(at);
+      rows.target[row] = ignored ? kIgnoredRow : target.value_or(kIgnoredRow);
+      if (!target && !ignored)
+        rows.bad.push_back(at);
+    }
+  });
+  return rows;
+}
+
+template <class S, class Q> void run(const Call& call, const Options& options) {
+  using T = Compute<S>;
+  const bool reduced = options.reduction != ops::Reduction::kNone;
+  // With the classes put back, the shape of the losses is that of the batch.
+  Dimensions shape = call.logits.shape;
+  if (!reduced) {
+    shape = call.loss.shape;
+    shape.insert(shape.end() + options.axis + 1, *(call.logits.shape.end() + options.axis));
+  }
+  ops::CrossEntropyProblem<S, Q> problem;
+  problem.rows.shape = without_axis(shape, options.axis);
+  const Dimensions batch = problem.rows.shape;
+  problem.rows.rows = count(batch);
+  problem.rows.cols = *(shape.end() + options.axis);
+  require(problem.rows.cols <= std::numeric_limits<std::int32_t>::max(), "too many classes");
+  const Rows<T> rows = read_rows<T>(call, batch, problem.rows.cols, options.ignore_index);
+  problem.rows.first = operand<S>(call.logits, shape, options.axis);
+  const bool by_class = !is_float(call.target.type);
+  if (!by_class)
+    problem.rows.second = operand<Q>(call.target, shape, options.axis);
+  problem.rows.output = operand<S>(call.dlogits, shape, options.axis);
+  problem.rows.mask = operand<std::uint8_t>(call.mask, shape, options.axis);
+  problem.rows.masked_first = ops::negative_infinity<S>();
+  problem.rows.coalesce();
+  problem.target = rows.target.empty() ? nullptr : rows.target.data();
+  problem.points = by_class ? 1 : 0;
+  problem.sample_weight = rows.weight.data();
+  if (call.weight.data) {
+    require(count(call.weight.shape) == problem.rows.cols, "weight has the wrong shape");
+    problem.weight = call.weight.as<T>();
+  }
+  problem.label_smoothing = options.label_smoothing;
+  problem.smoothing = options.smoothing;
+  problem.temperature = options.temperature;
+  problem.softcap = options.softcap;
+  problem.z_loss = options.z_loss;
+  problem.reduction = options.reduction;
+
+  ops::MeanDenominators denominators{1, 1};
+  if (options.reduction == ops::Reduction::kMean)
+    denominators = ops::mean_denominators(problem);
+  std::vector<T> scratch(reduced ? static_cast<std::size_t>(problem.rows.rows) : 0);
+  ops::RowResults<T> results{};
+  results.loss = reduced ? scratch.data() : call.loss.as<T>();
+  const double loss = ops::cross_entropy(problem, denominators, results);
+  constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
+  if (reduced)
+    *call.loss.as<T>() = rows.bad.empty() ? static_cast<T>(loss) : kNan;
+  else
+    for (const Size row : rows.bad)
+      results.loss[row] = kNan;
+}
+
+// A reduction is over the rows of one example of the batch, and so are class weights of its own.
+template <class S, class Q>
+void run_batch(const Call& call, const Options& options, std::size_t batch_dimensions) {
+  const bool reduced = options.reduction != ops::Reduction::kNone;
+  const bool weights_differ =
+      call.weight.data && count(call.weight.shape) != call.weight.shape.back();
+  if (!reduced && !weights_differ)
+    return run<S, Q>(call, options);
+  const Batch batch(call.loss.shape, batch_dimensions);
+  for (Size index = 0; index < batch.size(); ++index) {
+    const auto part = [&](const Buffer& buffer) { return batch.at(index, buffer); };
+    run<S, Q>({part(call.logits), part(call.target), part(call.mask), part(call.weight),
+               part(call.row_weight), part(call.loss), part(call.dlogits)},
+              options);
+  }
+}
+
+template <class S> void check_types(const Call& call) {
+  using T = Compute<S>;
+  const ffi::DataType computed =
+      std::is_same_v<T, double> ? ffi::DataType::F64 : ffi::DataType::F32;
+  const auto fits = [](const Buffer& buffer, ffi::DataType type) {
+    return !buffer.data || buffer.type == type;
+  };
+  require(fits(call.mask, ffi::DataType::PRED), "where is not boolean");
+  require(fits(call.weight, computed) && fits(call.row_weight, computed) &&
+              fits(call.loss, computed) && fits(call.dlogits, call.logits.type),
+          "operands of different dtypes");
+  require(!is_float(call.target.type) || call.target.type == call.logits.type ||
+              call.target.type == computed,
+          "target has the wrong dtype");
+}
+
+ffi::Error handle(ffi::AnyBuffer logits, ffi::AnyBuffer target, ffi::RemainingArgs optional,
+                  ffi::Result<ffi::AnyBuffer> loss, ffi::RemainingRets gradient, std::int64_t ndim,
+                  std::int64_t axis, std::int64_t masked, std::int64_t weighted,
+                  std::int64_t rows_weighted, std::int64_t ignore_index, std::int64_t smoothing,
+                  std::int64_t reduction, double label_smoothing, double temperature,
+                  double softcap, double z_loss) {
+  return guarded([&] {
+    Operands operands(optional);
+    Call call{Buffer(logits), Buffer(target), {}, {}, {}, Buffer(*loss), {}};
+    call.mask = operands.next(masked != 0);
+    call.weight = operands.next(weighted != 0);
+    call.row_weight = operands.next(rows_weighted != 0);
+    if (gradient.size() > 0)
+      call.dlogits = Buffer(**gradient.get<ffi::AnyBuffer>(0));
+    const Options options{axis,
+                          ignore_index,
+                          static_cast<ops::Smoothing>(smoothing),
+                          static_cast<ops::Reduction>(reduction),
+                          label_smoothing,
+                          temperature,
+                          softcap,
+                          z_loss};
+    const auto dimensions = static_cast<Size>(call.logits.shape.size());
+    const Size added = dimensions - ndim;
+    require(axis < 0 && -axis <= ndim && added >= 0, "axis is out of range");
+    with_storage(call.logits.type, [&](auto type) {
+      using S = decltype(type);
+      using T = Compute<S>;
+      check_types<S>(call);
+      const auto batch = static_cast<std::size_t>(added);
+      if constexpr (!std::is_same_v<S, T>)
+        if (is_float(call.target.type) && call.target.type != call.logits.type)
+          return run_batch<S, T>(call, options, batch);
+      run_batch<S, S>(call, options, batch);
+    });
+  });
+}
+
+} // namespace
+
+XLA_FFI_Error* cross_entropy(XLA_FFI_CallFrame* call) {
+  XLA_FFI_DEFINE_HANDLER(handler, handle,
+                         ffi::Ffi::Bind()
+                             .Arg<ffi::AnyBuffer>()
+                             .Arg<ffi::AnyBuffer>()
+                             .RemainingArgs()
+                             .Ret<ffi::AnyBuffer>()
+                             .RemainingRets()
+                             .Attr<std::int64_t>("ndim")
+                             .Attr<std::int64_t>("axis")
+                             .Attr<std::int64_t>("masked")
+                             .Attr<std::int64_t>("weighted")
+                             .Attr<std::int64_t>("rows_weighted")
+                             .Attr<std::int64_t>("ignore_index")
+                             .Attr<std::int64_t>("smoothing")
+                             .Attr<std::int64_t>("reduction")
+                             .Attr<double>("label_smoothing")
+                             .Attr<double>("temperature")
+                             .Attr<double>("softcap")
+                             .Attr<double>("z_loss"));
+  return handler(call);
+}
+
+} // namespace softstep::jax

@@ -1,0 +1,10 @@
+"""softstep for JAX: the kernels under ``jit``, ``grad`` and ``vmap``, on the CPU.
+
+The functions take arguments as ``jax.nn`` and Optax do and are called by XLA itself, without
+Python. ``docs/frameworks.md`` shows what to change and what differs.
+"""
+
+from softstep.jax._cross_entropy import cross_entropy
+from softstep.jax._softmax import log_softmax, logsumexp, softmax
+
+__all__ = ["cross_entropy", "log_softmax", "logsumexp", "softmax"]

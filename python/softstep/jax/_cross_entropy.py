@@ -1,0 +1,166 @@
+"""Cross-entropy for JAX."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from softstep import _core
+from softstep.jax._class_axes import as_float, as_mask, normalised, one_axis
+from softstep.jax._cross_entropy_vjp import Options, losses, reduced_loss
+from softstep.jax._ffi import Array, Axis
+
+# The numbers of ops::Smoothing and ops::Reduction.
+_SMOOTHING = {"uniform": 0, "exclude_target": 1, "allowed": 2}
+_REDUCTION = {"none": 0, "sum": 1, "mean": 2}
+
+
+def cross_entropy(
+    logits: Any,
+    target: Any,
+    axis: Axis = -1,
+    where: Any = None,
+    *,
+    weight: Any = None,
+    sample_weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    smoothing: str = "uniform",
+    temperature: float = 1.0,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    reduction: str = "none",
+    inplace: bool = True,
+) -> Array:
+    """Cross-entropy between targets and the softmax of logits, for JAX.
+
+    The loss is that of `softstep.cross_entropy`, where the formulas are; under ``jit``, ``grad``
+    and ``vmap``. Options are Python values, known when the call is traced.
+
+    Parameters
+    ----------
+    logits : array
+        Any shape with C classes along `axis`; float32, float64, bfloat16 or float16.
+    target : array
+        Class indices of any integer dtype, of the shape of `logits` without `axis`; or
+        probabilities of the shape of `logits`, which are differentiated too.
+    axis : int or tuple of int
+        The class axis, or axes taken as one.
+    where : array of bool, optional
+        Of the shape of class targets: rows that count. With as many dimensions as `logits`: classes
+        that take part; label smoothing then goes to these. The loss of a row that counts not, or
+        has no class, is 0.
+    weight : array, optional
+        Weight of each class, shape (C,); not differentiated.
+    sample_weight : array, optional
+        Weight of each row, of the shape of class targets; rows of weight 0 are ignored.
+        Differentiated with ``reduction="none"`` only.
+    ignore_index : int
+        Rows with this class target have loss 0 and gradient 0.
+    label_smoothing, smoothing, temperature, softcap, z_loss
+        As in `softstep.cross_entropy`.
+    reduction : {"none", "sum", "mean"}
+        "none", as in Optax: one loss a row. A sum or a mean computes the gradient in the forward
+        pass and is faster than the same over the losses of "none".
+    inplace : bool
+        Let XLA put the gradient where the logits are. Nothing else can see it: if the logits are
+        needed later, XLA copies them first. That happens where they are an argument of the jitted
+        function that is not donated; False is faster there.
+
+    Returns
+    -------
+    jax.Array
+        Float32, for float64 logits float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a dtype, shape or option that does not fit, when the call is traced.
+
+    Notes
+    -----
+    A compiled program cannot raise: a class target outside [0, C) that is not `ignore_index` makes
+    its row's loss NaN, and with it a sum or mean; the gradient of the row is 0. There is no second
+    derivative and no forward mode.
+
+    References
+    ----------
+    The arguments before the star are those of ``optax.softmax_cross_entropy`` and
+    ``optax.softmax_cross_entropy_with_integer_labels``.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> import softstep.jax as ssj
+    >>> logits, labels = jnp.array([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]]), jnp.array([0, 2])
+    >>> ssj.cross_entropy(logits, labels).round(4)
+    Array([2.4076, 0.5514], dtype=float32)
+    >>> loss = lambda x: ssj.cross_entropy(x, labels, reduction="mean")
+    >>> jax.jit(jax.grad(loss))(logits).round(4)
+    Array([[-0.455 ,  0.1224,  0.3326],
+           [ 0.106 ,  0.106 , -0.2119]], dtype=float32)
+    >>> ssj.cross_entropy(logits, jnp.array([0, 3]))
+    Array([2.407606,      nan], dtype=float32)
+    """
+    x, classes = as_float(logits, "logits"), jnp.asarray(target)
+    axes = normalised(axis, x.ndim)
+    batch = tuple(x.shape[d] for d in range(x.ndim) if d not in axes)
+    by_class = not jnp.issubdtype(classes.dtype, jnp.floating)
+    expected = batch if by_class else x.shape
+    if classes.shape != expected:
+        kind = "classes" if by_class else "probabilities"
+        raise ValueError(f"target: expected shape {expected} of {kind}, got {classes.shape}")
+    _check(by_class, label_smoothing, smoothing, temperature, softcap, z_loss, reduction)
+    computed = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+    rows = None
+    if sample_weight is not None:
+        rows = _shaped(sample_weight, "sample_weight", batch).astype(computed)
+    mask = None
+    if where is not None and jnp.ndim(where) == len(batch):
+        rows = _chosen(as_mask(where, batch), rows, computed)
+    elif where is not None:
+        mask, mask_axis = one_axis(as_mask(where, x.shape), axes)
+        rows = _chosen(mask.any(axis=mask_axis), rows, computed)
+        smoothing = "allowed" if smoothing == "uniform" else smoothing
+    x, class_axis = one_axis(x, axes)
+    if not by_class:
+        classes, _ = one_axis(classes, axes)
+        classes = classes if classes.dtype == x.dtype else classes.astype(computed)
+    if weight is not None:
+        weight = _shaped(weight, "weight", (x.shape[class_axis],)).astype(computed)
+    options = Options(
+        class_axis,
+        int(ignore_index),
+        _SMOOTHING[smoothing],
+        _REDUCTION[reduction],
+        float(label_smoothing),
+        float(temperature),
+        0.0 if softcap is None else float(softcap),
+        float(z_loss),
+        inplace,
+    )
+    if reduction != "none":
+        return reduced_loss(options, x, classes, mask, weight, rows)
+    result = losses(options, x, classes, mask, weight)
+    # Not 0 * NaN: a row that does not count adds nothing, whatever it holds.
+    return result if rows is None else jnp.where(rows == 0, 0, result) * rows
+
+
+def _check(by_class: bool, *options: Any) -> None:
+    """Refuse what the package refuses, in its words: by a call on one row."""
+    label_smoothing, smoothing, temperature, softcap, z_loss, reduction = options
+    target = [0] if by_class else [[1.0, 0.0]]
+    shape = (label_smoothing, smoothing, temperature, softcap, z_loss, reduction)
+    _core.cross_entropy(
+        [[0.0, 0.0]], target, -1, None, None, None, -100, *shape, None, "nan", (), False, None
+    )
+
+
+def _shaped(array: Any, name: str, shape: tuple[int, ...]) -> Array:
+    array = jnp.asarray(array)
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    return array
+
+
+def _chosen(mask: Array, rows: Array | None, dtype: Any) -> Array:
+    return mask.astype(dtype) if rows is None else jnp.where(mask, rows, 0)

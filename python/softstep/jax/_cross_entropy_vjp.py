@@ -1,0 +1,160 @@
+"""The kernel of cross-entropy with its derivatives, for JAX's transformations.
+
+Losses by row are differentiated by a second call, which reads the logits again and takes the
+cotangents as weights of the rows. A reduced loss has one cotangent: its gradient is computed with
+it, in the forward pass.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from softstep.jax._ffi import Array, call
+from softstep.jax._softmax import log_probabilities
+
+
+class Options(NamedTuple):
+    """What is known when the call is traced; the choices as the kernel numbers them."""
+
+    axis: int  # counted from the end
+    ignore_index: int
+    smoothing: int
+    reduction: int
+    label_smoothing: float
+    temperature: float
+    softcap: float  # 0: none
+    z_loss: float
+    inplace: bool
+
+
+def run(
+    options: Options,
+    gradient: bool,
+    logits: Array,
+    target: Array,
+    mask: Array | None,
+    weight: Array | None,
+    rows: Array | None,
+) -> list[Array]:
+    """Return [loss] or [loss, dlogits]."""
+    computed = jnp.float64 if logits.dtype == jnp.float64 else jnp.float32
+    batch = list(logits.shape)
+    del batch[options.axis]
+    results = [(() if options.reduction else tuple(batch), computed)]
+    if gradient:
+        results.append((logits.shape, logits.dtype))
+    return call(
+        "softstep_cross_entropy",
+        results,
+        [logits, target, mask, weight, rows],
+        {0: 1} if gradient and options.inplace else None,
+        ndim=logits.ndim,
+        masked=mask is not None,
+        weighted=weight is not None,
+        rows_weighted=rows is not None,
+        **{key: value for key, value in options._asdict().items() if key != "inplace"},
+    )
+
+
+def _losses(
+    options: Options, logits: Array, target: Array, mask: Array | None, weight: Array | None
+) -> Array:
+    return run(options, False, logits, target, mask, weight, None)[0]
+
+
+def _losses_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
+    logits, target, mask, weight = _values(arguments)
+    _refuse(weight=arguments[3])
+    by_target = arguments[1].perturbed
+    return _losses(options, logits, target, mask, weight), (logits, target, mask, weight, by_target)
+
+
+def _losses_backward(options: Options, residuals: Any, upstream: Any) -> tuple[Any, ...]:
+    logits, target, mask, weight, by_target = residuals
+    rows = _instantiated(upstream)
+    dtarget = None
+    if by_target:
+        dtarget = _target_gradient(options, logits, target, mask, weight, rows)
+    _, dlogits = run(options, True, logits, target, mask, weight, rows)
+    return dlogits, dtarget, None, None
+
+
+def _reduced(
+    options: Options,
+    logits: Array,
+    target: Array,
+    mask: Array | None,
+    weight: Array | None,
+    rows: Array | None,
+) -> Array:
+    return run(options, False, logits, target, mask, weight, rows)[0]
+
+
+def _reduced_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
+    logits, target, mask, weight, rows = _values(arguments)
+    _refuse(weight=arguments[3], sample_weight=arguments[4])
+    dtarget = None
+    if arguments[1].perturbed:
+        batch = list(logits.shape)
+        del batch[options.axis]
+        share = jnp.ones(batch, logits.dtype) if rows is None else rows
+        if options.reduction == 2:  # the mean over probabilities
+            share = share / jnp.where(share.sum() == 0, 1, share.sum())
+        dtarget = _target_gradient(options, logits, target, mask, weight, share)
+    loss, dlogits = run(options, True, logits, target, mask, weight, rows)
+    return loss, (dlogits, dtarget)
+
+
+def _reduced_backward(options: Options, residuals: Any, upstream: Any) -> tuple[Any, ...]:
+    g = _instantiated(upstream)
+    dlogits, dtarget = (None if d is None else (g * d).astype(d.dtype) for d in residuals)
+    return dlogits, dtarget, None, None, None
+
+
+def _target_gradient(
+    options: Options,
+    logits: Array,
+    target: Array,
+    mask: Array | None,
+    weight: Array | None,
+    rows: Array,
+) -> Array:
+    """Return ``-rows (1 - eps) w log p``: 0 in rows and at classes that do not count."""
+    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if options.softcap:
+        capped = options.softcap * jnp.tanh(wide / options.softcap)
+        wide = jnp.where(wide == -jnp.inf, wide, capped)
+    logp = log_probabilities(wide, mask, options.axis, options.temperature)
+    factor = jnp.expand_dims(rows, options.axis) * (1 - options.label_smoothing)
+    if weight is not None:
+        factor = factor * jnp.expand_dims(weight, tuple(range(1, -options.axis)))
+    counts = factor != 0 if mask is None else (factor != 0) & mask
+    return jnp.where(counts, -factor * logp, 0).astype(target.dtype)
+
+
+def _values(arguments: tuple[Any, ...]) -> list[Any]:
+    return [None if one is None else one.value for one in arguments]
+
+
+def _refuse(**arguments: Any) -> None:
+    for name, argument in arguments.items():
+        if argument is not None and argument.perturbed:
+            raise TypeError(
+                f"{name}: cross_entropy is not differentiated with respect to it here; "
+                "pass jax.lax.stop_gradient of it"
+                + (", or reduction='none'" if name == "sample_weight" else "")
+            )
+
+
+def _instantiated(cotangent: Any) -> Array:
+    if isinstance(cotangent, SymbolicZero):
+        return jnp.zeros(cotangent.shape, cotangent.dtype)
+    return cotangent
+
+
+losses = jax.custom_vjp(_losses, nondiff_argnums=(0,))
+losses.defvjp(_losses_forward, _losses_backward, symbolic_zeros=True)
+reduced_loss = jax.custom_vjp(_reduced, nondiff_argnums=(0,))
+reduced_loss.defvjp(_reduced_forward, _reduced_backward, symbolic_zeros=True)
