@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,29 @@ ANY_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
+# What is there only beside its framework.
+FRONT_ENDS = ("torch", "jax", "sklearn")
+
+
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+def modules() -> Iterator[Any]:
+    yield ss
+    for module in pkgutil.walk_packages(ss.__path__, "softstep.", onerror=lambda name: None):
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            yield importlib.import_module(module.name)
+        except ImportError:
+            if module.name.split(".")[1] not in FRONT_ENDS:
+                raise
+
+
 def docstring_examples() -> list[doctest.DocTest]:
-    names = [m.name for m in pkgutil.walk_packages(ss.__path__, "softstep.")]
-    modules = [ss, *map(importlib.import_module, (n for n in names if not n.endswith("__main__")))]
     finder = doctest.DocTestFinder(exclude_empty=True)
-    return [test for module in modules for test in finder.find(module) if test.examples]
+    return [test for module in modules() for test in finder.find(module) if test.examples]
 
 
 def run_example(example: doctest.DocTest) -> None:

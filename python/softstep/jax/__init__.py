@@ -5,6 +5,7 @@ Python. ``docs/frameworks.md`` shows what to change and what differs.
 """
 
 from softstep.jax._cross_entropy import cross_entropy
+from softstep.jax._linear_cross_entropy import linear_cross_entropy
 from softstep.jax._softmax import log_softmax, logsumexp, softmax
 
-__all__ = ["cross_entropy", "log_softmax", "logsumexp", "softmax"]
+__all__ = ["cross_entropy", "linear_cross_entropy", "log_softmax", "logsumexp", "softmax"]

@@ -106,14 +106,11 @@ def cross_entropy(
     batch = tuple(x.shape[d] for d in range(x.ndim) if d not in axes)
     by_class = not jnp.issubdtype(classes.dtype, jnp.floating)
     expected = batch if by_class else x.shape
-    if classes.shape != expected:
-        kind = "classes" if by_class else "probabilities"
-        raise ValueError(f"target: expected shape {expected} of {kind}, got {classes.shape}")
-    _check(by_class, label_smoothing, smoothing, temperature, softcap, z_loss, reduction)
+    classes = shaped(classes, "target", expected)
     computed = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
     rows = None
     if sample_weight is not None:
-        rows = _shaped(sample_weight, "sample_weight", batch).astype(computed)
+        rows = shaped(sample_weight, "sample_weight", batch).astype(computed)
     mask = None
     if where is not None and jnp.ndim(where) == len(batch):
         rows = _chosen(as_mask(where, batch), rows, computed)
@@ -126,16 +123,17 @@ def cross_entropy(
         classes, _ = one_axis(classes, axes)
         classes = classes if classes.dtype == x.dtype else classes.astype(computed)
     if weight is not None:
-        weight = _shaped(weight, "weight", (x.shape[class_axis],)).astype(computed)
-    options = Options(
+        weight = shaped(weight, "weight", (x.shape[class_axis],)).astype(computed)
+    options = checked_options(
+        by_class,
         class_axis,
-        int(ignore_index),
-        _SMOOTHING[smoothing],
-        _REDUCTION[reduction],
-        float(label_smoothing),
-        float(temperature),
-        0.0 if softcap is None else float(softcap),
-        float(z_loss),
+        ignore_index,
+        label_smoothing,
+        smoothing,
+        temperature,
+        softcap,
+        z_loss,
+        reduction,
         inplace,
     )
     if reduction != "none":
@@ -145,17 +143,39 @@ def cross_entropy(
     return result if rows is None else jnp.where(rows == 0, 0, result) * rows
 
 
-def _check(by_class: bool, *options: Any) -> None:
-    """Refuse what the package refuses, in its words: by a call on one row."""
-    label_smoothing, smoothing, temperature, softcap, z_loss, reduction = options
-    target = [0] if by_class else [[1.0, 0.0]]
+def checked_options(
+    by_class: bool,
+    axis: int,
+    ignore_index: int,
+    label_smoothing: float,
+    smoothing: str,
+    temperature: float,
+    softcap: float | None,
+    z_loss: float,
+    reduction: str,
+    inplace: bool,
+) -> Options:
+    """Return the options, after a call on one row that refuses what the package refuses."""
     shape = (label_smoothing, smoothing, temperature, softcap, z_loss, reduction)
+    target = [0] if by_class else [[1.0, 0.0]]
     _core.cross_entropy(
         [[0.0, 0.0]], target, -1, None, None, None, -100, *shape, None, "nan", (), False, None
     )
+    return Options(
+        axis,
+        int(ignore_index),
+        _SMOOTHING[smoothing],
+        _REDUCTION[reduction],
+        float(label_smoothing),
+        float(temperature),
+        0.0 if softcap is None else float(softcap),
+        float(z_loss),
+        inplace,
+    )
 
 
-def _shaped(array: Any, name: str, shape: tuple[int, ...]) -> Array:
+def shaped(array: Any, name: str, shape: tuple[int, ...]) -> Array:
+    """Return the argument as an array, or refuse its shape."""
     array = jnp.asarray(array)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")

@@ -65,15 +65,15 @@ def _losses(
 
 
 def _losses_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
-    logits, target, mask, weight = _values(arguments)
-    _refuse(weight=arguments[3])
+    logits, target, mask, weight = values(arguments)
+    refuse(weight=arguments[3])
     by_target = arguments[1].perturbed
     return _losses(options, logits, target, mask, weight), (logits, target, mask, weight, by_target)
 
 
 def _losses_backward(options: Options, residuals: Any, upstream: Any) -> tuple[Any, ...]:
     logits, target, mask, weight, by_target = residuals
-    rows = _instantiated(upstream)
+    rows = instantiated(upstream)
     dtarget = None
     if by_target:
         dtarget = _target_gradient(options, logits, target, mask, weight, rows)
@@ -93,8 +93,8 @@ def _reduced(
 
 
 def _reduced_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
-    logits, target, mask, weight, rows = _values(arguments)
-    _refuse(weight=arguments[3], sample_weight=arguments[4])
+    logits, target, mask, weight, rows = values(arguments)
+    refuse(weight=arguments[3], sample_weight=arguments[4])
     dtarget = None
     if arguments[1].perturbed:
         batch = list(logits.shape)
@@ -108,7 +108,7 @@ def _reduced_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
 
 
 def _reduced_backward(options: Options, residuals: Any, upstream: Any) -> tuple[Any, ...]:
-    g = _instantiated(upstream)
+    g = instantiated(upstream)
     dlogits, dtarget = (None if d is None else (g * d).astype(d.dtype) for d in residuals)
     return dlogits, dtarget, None, None, None
 
@@ -134,11 +134,13 @@ def _target_gradient(
     return jnp.where(counts, -factor * logp, 0).astype(target.dtype)
 
 
-def _values(arguments: tuple[Any, ...]) -> list[Any]:
+def values(arguments: tuple[Any, ...]) -> list[Any]:
+    """Return the arrays of what JAX gives a forward rule."""
     return [None if one is None else one.value for one in arguments]
 
 
-def _refuse(**arguments: Any) -> None:
+def refuse(**arguments: Any) -> None:
+    """Raise for arguments of a forward rule that it is to differentiate and cannot."""
     for name, argument in arguments.items():
         if argument is not None and argument.perturbed:
             raise TypeError(
@@ -148,7 +150,8 @@ def _refuse(**arguments: Any) -> None:
             )
 
 
-def _instantiated(cotangent: Any) -> Array:
+def instantiated(cotangent: Any) -> Array:
+    """Return a cotangent as an array."""
     if isinstance(cotangent, SymbolicZero):
         return jnp.zeros(cotangent.shape, cotangent.dtype)
     return cotangent

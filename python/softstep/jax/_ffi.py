@@ -36,8 +36,7 @@ def call(
         key: np.float64(value) if isinstance(value, float) else np.int64(value)
         for key, value in attributes.items()
     }
-    returned: list[Array] = function(*(one for one in operands if one is not None), **typed)
-    return returned
+    return list(function(*(one for one in operands if one is not None), **typed))
 
 
 def _register() -> None:

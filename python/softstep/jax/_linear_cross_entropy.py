@@ -1,0 +1,154 @@
+"""The head of a large-vocabulary model for JAX: a linear layer and cross-entropy, in chunks."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from softstep.jax._class_axes import as_float
+from softstep.jax._cross_entropy import checked_options, shaped
+from softstep.jax._ffi import Array
+from softstep.jax._linear_cross_entropy_vjp import linear_losses, linear_reduced
+
+_WORKSPACE = 64 << 20
+
+
+def linear_cross_entropy(
+    hidden: Any,
+    weight: Any,
+    target: Any,
+    *,
+    bias: Any = None,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    smoothing: str = "uniform",
+    temperature: float = 1.0,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    reduction: str = "mean",
+    workspace: int | None = None,
+) -> Array:
+    """Cross-entropy of ``hidden @ weight.T + bias`` without those logits in memory, for JAX.
+
+    The products are XLA's, a chunk of rows at a time; the cross-entropy of each chunk is the
+    kernel's. With a sum or a mean the gradients are computed in the forward pass.
+
+    Parameters
+    ----------
+    hidden : array
+        Hidden states of any shape (..., D).
+    weight : array
+        Weights of the C classes, shape (C, D): an embedding, or the transpose ``kernel.T`` of a
+        dense layer, which costs nothing under ``jit``.
+    target : array
+        Class indices of shape (...), or probabilities of shape (..., C), not differentiated.
+    bias : array, optional
+        Of shape (C,).
+    class_weight : array, optional
+        Weight of each class, shape (C,); not differentiated.
+    sample_weight : array, optional
+        Weight of each row, shape (...); rows of weight 0 are ignored. Differentiated with
+        ``reduction="none"`` only.
+    ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss
+        As in `cross_entropy`.
+    reduction : {"mean", "sum", "none"}
+        "none" computes the logits again for the gradients.
+    workspace : int, optional
+        Bytes of logits at once, 64 MiB by default; at least those of one row.
+
+    Returns
+    -------
+    jax.Array
+        Float32, for float64 arguments float64. Half precision is computed in float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a dtype, shape or option that does not fit, when the call is traced.
+
+    Notes
+    -----
+    A label that is no class makes the loss NaN and gives no gradient, as in `cross_entropy`.
+    Ignored rows, whatever they hold, add nothing to the gradients.
+
+    References
+    ----------
+    E. Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2025, for the problem.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> import softstep.jax as ssj
+    >>> hidden, embedding = jnp.eye(3, 2), jnp.ones((5, 2)).at[0].set(2)
+    >>> loss = lambda h, w: ssj.linear_cross_entropy(h, w, jnp.array([0, 1, -100]))
+    >>> jax.jit(loss)(hidden, embedding).round(4)
+    Array(1.4048, dtype=float32)
+    >>> [g.shape for g in jax.jit(jax.grad(loss, (0, 1)))(hidden, embedding)]
+    [(3, 2), (5, 2)]
+    """
+    h, w = as_float(hidden, "hidden"), as_float(weight, "weight")
+    if w.ndim != 2 or h.ndim < 1 or h.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"weight: expected shape (classes, {h.shape[-1] if h.ndim else 1}), got {w.shape}"
+        )
+    batch, classes = h.shape[:-1], w.shape[0]
+    t = jnp.asarray(target)
+    by_class = not jnp.issubdtype(t.dtype, jnp.floating)
+    t = shaped(t, "target", batch if by_class else (*batch, classes))
+    b = None if bias is None else shaped(as_float(bias, "bias"), "bias", (classes,))
+    options = checked_options(
+        by_class,
+        -1,
+        ignore_index,
+        label_smoothing,
+        smoothing,
+        temperature,
+        softcap,
+        z_loss,
+        reduction,
+        True,
+    )
+    computed = jnp.float64 if jnp.float64 in (h.dtype, w.dtype) else jnp.float32
+    if class_weight is not None:
+        class_weight = shaped(class_weight, "class_weight", (classes,)).astype(computed)
+    rows = jnp.ones(batch, computed)
+    if sample_weight is not None:
+        rows = shaped(sample_weight, "sample_weight", batch).astype(computed)
+    bytes_of_a_row = max(1, classes * jnp.dtype(computed).itemsize)
+    chunk = max(1, (_WORKSPACE if workspace is None else int(workspace)) // bytes_of_a_row)
+    count = rows.size
+    flat = (h.reshape(count, -1), w, b, t.reshape(count, *t.shape[len(batch) :]), class_weight)
+    if reduction == "none":
+        result = linear_losses((options, chunk), *flat).reshape(batch)
+        return jnp.where(rows == 0, 0, result) * rows
+    if reduction == "sum":
+        return linear_reduced((options, chunk), *flat, rows.reshape(count))
+    return _mean(options, chunk, flat, rows.reshape(count))
+
+
+def _mean(options: Any, chunk: int, flat: tuple[Any, ...], rows: Array) -> Array:
+    """Divide the rows' weights, so that the sum is the mean.
+
+    The z-loss divides by the sum of `rows` and the rest by that of ``w[t] rows``: the class weights
+    take the quotient.
+    """
+    *others, t, class_weight = flat
+    kept = rows
+    if t.ndim == 1:
+        classes = others[1].shape[0]
+        is_class = (t != options.ignore_index) & (t >= 0) & (t < classes)
+        kept = jnp.where(is_class, rows, 0)
+    total = z_total = kept.sum()
+    if t.ndim == 1 and class_weight is not None:
+        index = jnp.where(is_class, t, 0).astype(jnp.int32)
+        total = (kept * class_weight[index]).sum()
+        class_weight = class_weight * _quotient(z_total, total)
+    scaled = rows * _quotient(total != 0, z_total)
+    loss = linear_reduced((options._replace(reduction=1), chunk), *others, t, class_weight, scaled)
+    return jnp.where(total == 0, jnp.nan, loss)
+
+
+def _quotient(numerator: Array, denominator: Array) -> Array:
+    """Return the quotient, 0 where the denominator is 0."""
+    return jnp.where(denominator == 0, 0, numerator / jnp.where(denominator == 0, 1, denominator))
