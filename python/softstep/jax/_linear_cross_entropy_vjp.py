@@ -102,7 +102,7 @@ def _wanted(arguments: tuple[Any, ...]) -> _Wanted:
 
 
 def _losses(static: Static, *arguments: Any) -> Array:
-    return _chunks(static, _NOTHING, *arguments, None)[0]
+    return _chunks(static, _NOTHING, *(*arguments, None))[0]
 
 
 def _losses_forward(static: Static, *arguments: Any) -> tuple[Array, Any]:
@@ -113,7 +113,7 @@ def _losses_forward(static: Static, *arguments: Any) -> tuple[Array, Any]:
 
 def _losses_backward(static: Static, residuals: Any, upstream: Any) -> tuple[Any, ...]:
     arrays, wanted = residuals
-    _, *gradients = _chunks(static, wanted, *arrays, instantiated(upstream))
+    _, *gradients = _chunks(static, wanted, *(*arrays, instantiated(upstream)))
     return (*gradients, None, None)
 
 
