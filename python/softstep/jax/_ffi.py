@@ -43,8 +43,8 @@ def _register() -> None:
     handlers = _core.jax_handlers()
     if not handlers:
         raise ImportError(
-            "softstep.jax is not in this build of softstep. With a C++ compiler: "
-            "SOFTSTEP_JAX=1 pip install --force-reinstall --no-binary softstep softstep"
+            "softstep.jax is not in this build of softstep. Build it from its sources with jaxlib: "
+            "SOFTSTEP_JAX=1 pip install . (docs/frameworks.md)"
         )
     for name, handler in handlers.items():
         jax.ffi.register_ffi_target(name, handler, platform="cpu")
