@@ -52,3 +52,10 @@ def touched(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     array = aligned_empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def tensor_view(array: NDArray[Any], torch: Any) -> Any:
+    """Return ``array`` as a tensor of ``torch``, which does not know NumPy's bfloat16."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

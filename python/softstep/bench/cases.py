@@ -10,6 +10,15 @@ from typing import Any
 
 from softstep.bench.models import MLP_PARAMETERS, RESNET50_PARAMETERS
 
+Shapes = Sequence[tuple[int, ...]]
+# The optimizers' tensors by the names in their cases.
+TENSORS: Mapping[str, tuple[str, Shapes]] = {
+    "mlp": ("the 4 tensors of an MLP (203530)", MLP_PARAMETERS),
+    "500x1000": ("500 tensors of 1000", ((1000,),) * 500),
+    "resnet50": ("the 161 tensors of a ResNet-50 (25.6 M)", RESNET50_PARAMETERS),
+    "25M": ("one tensor of 25 M", ((25_000_000,),)),
+}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -51,12 +60,15 @@ def _softmax(function: str, dtype: str, shape: tuple[int, ...]) -> Case:
     )
 
 
-def _sgd(name: str, title: str, shapes: Sequence[tuple[int, ...]]) -> Case:
+def _optimizer(rule: str, dtype: str, size: str, *, whole: bool = False) -> Case:
+    title, shapes = TENSORS[size]
+    what = "decay" if rule == "AdamW" else "momentum and decay"
+    what = f"norm, clip, {what}, zero_grads" if whole else what
     return Case(
-        f"sgd-f32-{name}",
-        "sgd",
-        f"SGD step, momentum and weight decay, float32, {title}",
-        {"shapes": tuple(shapes)},
+        f"{rule.lower()}-{_short(dtype)}-{size}{'-whole' * whole}",
+        "optimizer",
+        f"{rule} step: {what}; {dtype}, {title}",
+        {"rule": rule, "shapes": tuple(shapes), "dtype": dtype, "whole": whole},
     )
 
 
@@ -99,10 +111,14 @@ CASES = (
     _softmax("log_softmax", "float32", (65536, 10)),
     _softmax("log_softmax", "float32", (8192, 1000)),
     _softmax("logsumexp", "float32", (512, 32000)),
-    _sgd("mlp", "the 4 tensors of an MLP (203530)", MLP_PARAMETERS),
-    _sgd("500x1000", "500 tensors of 1000", ((1000,),) * 500),
-    _sgd("resnet50", "the 161 tensors of a ResNet-50 (25.6 M)", RESNET50_PARAMETERS),
-    _sgd("25M", "one tensor of 25 M", ((25_000_000,),)),
+    *(_optimizer("SGD", "float32", size) for size in TENSORS),
+    *(_optimizer("SGD", "float32", size, whole=True) for size in TENSORS),
+    *(_optimizer("AdamW", "float32", size) for size in TENSORS),
+    *(
+        _optimizer(rule, "bfloat16", "25M")
+        for rule in ("SGD", "AdamW")
+        if "bfloat16" in _half_precision()
+    ),
     _mlp(64, (64, 128, 10)),
     _mlp(512, (784, 1024, 1000)),
 )

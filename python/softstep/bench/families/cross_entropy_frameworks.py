@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from softstep.bench.arrays import is_half
+from softstep.bench.arrays import is_half, tensor_view
 from softstep.bench.contender import BEST, WRITTEN, Call, Contender, Contenders
 
 # Errors of arithmetic that is half precision throughout, in units of its eps.
@@ -37,13 +34,6 @@ def _compiled(problem: Any, torch: Any) -> Iterator[Contender]:
     )
 
 
-def _tensor(array: NDArray[Any], torch: Any) -> Any:
-    """Return a view; PyTorch does not know NumPy's bfloat16."""
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
 def _numpy(tensor: Any) -> Any:
     return (tensor.float() if tensor.element_size() == 2 else tensor).numpy()
 
@@ -66,7 +56,7 @@ def _by_autograd(
 
 def _autograd(problem: Any, torch: Any, transform: Callable[[Any], Any], widen: bool) -> Call:
     # torch's class axis is 1: the same as ours in every case.
-    x = _tensor(problem.logits, torch).requires_grad_()
+    x = tensor_view(problem.logits, torch).requires_grad_()
     t = torch.from_numpy(problem.target)
 
     def loss_in(x: Any, t: Any) -> Any:
@@ -108,7 +98,7 @@ def _by_hand(problem: Any, torch: Any) -> Call:
 
 def _by_hand_half(problem: Any, torch: Any) -> Call:
     """As `_by_hand`; the loss from the largest p of a row, as the target's may have vanished."""
-    x = _tensor(problem.logits, torch)
+    x = tensor_view(problem.logits, torch)
     index = torch.from_numpy(problem.index)
     axis = problem.axis
     decrement = torch.full(index.shape, -1, dtype=x.dtype)
@@ -130,7 +120,7 @@ def _by_hand_half(problem: Any, torch: Any) -> Call:
 
 def _fusible(problem: Any, torch: Any, compiler: Callable[[Any], Any]) -> Call:
     """Compiled: an expression that becomes two loops over the logits without a temporary."""
-    x = _tensor(problem.logits, torch)
+    x = tensor_view(problem.logits, torch)
     index = torch.from_numpy(problem.index)
     classes = torch.from_numpy(problem.classes)
     axis, divisor, part = problem.axis, problem.divisor, 1 / problem.divisor
