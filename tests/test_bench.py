@@ -164,6 +164,25 @@ def test_the_peak_of_a_call() -> None:
     assert result == 1 and peak is not None and 0.9 * size < peak < 1.5 * size
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("rule", ["SGD", "AdamW"])
+def test_optimizers_are_right_before_they_are_timed(rule: str, whole: bool, dtype: str) -> None:
+    shapes = ((30, 40), (7,), (3000,))
+    options = {"rule": rule, "shapes": shapes, "dtype": dtype, "whole": whole}
+    case = Case("small", "optimizer", "", options)
+    problem = load_family(case).build(**case.options)
+    peers: dict[str, Any] = {"numpy": None}
+    if dtype == "float32" and find_spec("torch"):  # torch's fused float16 steps are not right
+        peers["torch"] = import_module("torch")
+    contenders = list(contenders_of(case, problem, peers))
+    for entry in run_contenders(problem, contenders, Settings(repeats=0)):
+        assert entry.status == "timed", f"{entry.contender.label}: {entry.reason}"
+    # Parameters that were left where they are would not have passed.
+    far = error_of(problem.outcome(problem.first), problem.expected)
+    assert far > 4 * problem.tolerance
+
+
 def test_a_wrong_or_failing_contender_is_not_timed() -> None:
     case = select([TINY])[0]
     problem = load_family(case).build(**case.options)
