@@ -12,6 +12,8 @@ from softstep.bench.families.optimizer_problem import BETAS, DECAY, EPS, LR, MOM
 
 # torch.compile makes one kernel for all tensors: minutes of compilation for hundreds.
 MOST_COMPILED_TENSORS = 8
+# PyTorch sums squares in float32: the norm of 25 M elements is 0.14 % off, and so is every step.
+NORM_TOLERANCE = 1e-3
 
 
 def _torch(problem: Update, torch: Any) -> Iterator[Contender]:
@@ -70,6 +72,7 @@ def _torch_call(
         # Clipped gradients that are not zeroed are those of the second call: one tells enough.
         expected=problem.after(0.5) if drop else None,
         verified_calls=1 if drop else None,
+        tolerance=max(problem.tolerance, NORM_TOLERANCE) if problem.whole else None,
     )
 
 
