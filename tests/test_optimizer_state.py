@@ -97,7 +97,7 @@ def test_the_keys_are_the_paths_of_torch(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("rule", OPTIONS)
 def test_a_run_moves_from_torch_and_back(rng: np.random.Generator, rule: str, dtype: Any) -> None:
     """Two steps there, two here, two there again, beside a run that stays in PyTorch."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     start = arrays(rng, SHAPES, dtype)
     groups = [{"params": start[:2]}, {"params": start[2:], "lr": 0.03}]
     moves, stays = (TorchOptimizer(rule, groups, 0.1, **OPTIONS[rule]) for _ in range(2))
@@ -117,25 +117,14 @@ def test_a_run_moves_from_torch_and_back(rng: np.random.Generator, rule: str, dt
     back = TorchOptimizer(
         rule, [{"params": params[:2]}, {"params": params[2:]}], 9.0, **OPTIONS[rule]
     )
-    back.optimizer.load_state_dict(as_torch(torch, here.state_dict(), back.optimizer))
+    # The recipe as the page shows it.
+    source = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text("utf-8")
+    recipe: dict[str, Any] = {}
+    exec(source[source.index("def as_torch") :].partition("```")[0], recipe)
+    back.optimizer.load_state_dict(recipe["as_torch"](here.state_dict(), back.optimizer))
     step_all(back, stays)
     for p, q in zip(back.params, stays.params, strict=True):
         np.testing.assert_allclose(p, q, rtol=1e-6 if dtype == np.float32 else 1e-13)
-
-
-def as_torch(torch: Any, flat: Any, optimizer: Any) -> dict[str, Any]:
-    """The recipe of docs/optimizers.md: the paths, nested again."""
-    nested = optimizer.state_dict()
-    nested["state"] = {}
-    for path, value in flat.items():
-        first, _, rest = path.partition(".")
-        place, _, name = rest.partition(".")
-        if first == "state" and name != "master":
-            tensor = torch.as_tensor(value, dtype=torch.float32 if name == "step" else None)
-            nested["state"].setdefault(int(place), {})[name] = tensor
-        elif first == "param_groups" and name in nested["param_groups"][int(place)]:
-            nested["param_groups"][int(place)][name] = value
-    return nested
 
 
 @pytest.mark.parametrize("rule", OPTIONS)
