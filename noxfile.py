@@ -47,7 +47,7 @@ def format(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package and compare the stubs with the compiled extension."""
-    session.install(".[test]", MYPY)
+    session.install(".[test,torch]", MYPY)
     session.run("mypy")
     session.run("stubtest", "softstep._core")
 

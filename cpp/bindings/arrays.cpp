@@ -20,11 +20,20 @@ bool is_float(const py::array& array) {
   return number == kNumpyFloat || number == kNumpyDouble;
 }
 
+// The bits of bfloat16 as a structure of one uint16 of that name, which needs no ml_dtypes.
+bool is_bfloat16_bits(const py::dtype& dtype) {
+  const py::object names = dtype.attr("names");
+  return dtype.kind() == 'V' && dtype.itemsize() == 2 && !names.is_none() &&
+         names.equal(py::make_tuple("bfloat16"));
+}
+
 // bfloat16 is ml_dtypes' type: known by its name.
 bool is_half_float(const py::array& array) {
   const py::dtype dtype = array.dtype();
-  return dtype.num() == kNumpyHalf || (dtype.itemsize() == 2 && dtype.kind() == 'V' &&
-                                       py::str(dtype.attr("name")).equal(py::str("bfloat16")));
+  if (dtype.num() == kNumpyHalf)
+    return true;
+  return dtype.itemsize() == 2 && dtype.kind() == 'V' &&
+         (py::str(dtype.attr("name")).equal(py::str("bfloat16")) || is_bfloat16_bits(dtype));
 }
 
 // Kernels address whole elements.
@@ -42,20 +51,26 @@ std::string type_text(const py::handle& object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
 
-py::array numpy_array(const py::handle& object, const char* name) {
+py::object foreign() { return py::module_::import("softstep._foreign"); }
+
+py::array converted(const py::array& array, const py::dtype& dtype) {
+  if (is_bfloat16_bits(array.dtype()) && !dtype.equal(array.dtype()))
+    return py::array(foreign().attr("widened")(array).attr("astype")(dtype));
+  return py::array(array.attr("astype")(dtype, py::arg("order") = "C"));
+}
+
+} // namespace
+
+py::array as_numpy(const py::handle& object, const char* name) {
   if (py::isinstance<py::array>(object))
     return py::reinterpret_borrow<py::array>(object);
+  if (py::hasattr(object, "__dlpack__"))
+    return py::array(foreign().attr("as_input")(object, name));
   py::array array = py::array::ensure(object);
   if (!array)
     throw py::type_error(std::string(name) + ": expected an array, got " + type_text(object));
   return array;
 }
-
-py::array converted(const py::array& array, const py::dtype& dtype) {
-  return py::array(array.attr("astype")(dtype, py::arg("order") = "C"));
-}
-
-} // namespace
 
 Bytes bytes_of(const py::array& array) {
   auto begin = reinterpret_cast<std::uintptr_t>(array.data());
@@ -125,7 +140,7 @@ double as_temperature(const py::handle& object) {
 
 namespace {
 py::array as_input(const py::handle& object, const char* name, bool halves, const char* expected) {
-  py::array array = numpy_array(object, name);
+  py::array array = as_numpy(object, name);
   if (is_float(array) || (halves && is_half_float(array))) {
     if (native(array.dtype()) && element_addressed(array))
       return array;
@@ -164,9 +179,12 @@ py::array as_input_like(const py::handle& object, const char* name, const py::ar
 
 py::array as_output(const py::handle& object, const char* name, const py::array& like) {
   const std::string prefix = std::string(name) + ": ";
-  if (!py::isinstance<py::array>(object))
+  const bool is_numpy = py::isinstance<py::array>(object);
+  if (!is_numpy && !py::hasattr(object, "__dlpack__") &&
+      !py::hasattr(object, "__array_interface__"))
     throw py::type_error(prefix + "expected a NumPy array, got " + type_text(object));
-  py::array array = py::reinterpret_borrow<py::array>(object);
+  py::array array = is_numpy ? py::reinterpret_borrow<py::array>(object)
+                             : py::array(foreign().attr("as_output")(object, name));
   if (!is_native_float(array) || dtype_of(array) != dtype_of(like))
     throw py::type_error(prefix + "expected " + dtype_text(like) + ", got " + dtype_text(array));
   require_shape(array, name, shape_of(like));

@@ -24,6 +24,10 @@ std::string number_text(double value);
 std::string as_text(const py::handle& object, const char* name);
 double as_temperature(const py::handle& object);
 
+// A NumPy array as it is, a view of another library's array in CPU memory, or what NumPy makes of
+// the object.
+py::array as_numpy(const py::handle& object, const char* name);
+
 // An array argument that is only read: any object that NumPy can turn into an array. Integers
 // become float64. Arrays that the kernels cannot read in place (misaligned, other byte order) are
 // copied.

@@ -5,15 +5,6 @@
 namespace softstep::bindings {
 namespace {
 
-py::array target_array(const py::object& object) {
-  const py::array target = py::isinstance<py::array>(object)
-                               ? py::reinterpret_borrow<py::array>(object)
-                               : py::array::ensure(object);
-  if (!target)
-    throw py::type_error("target: expected an array of class indices or probabilities");
-  return target;
-}
-
 std::optional<py::array> weights(const py::object& object, const char* name,
                                  const std::vector<py::ssize_t>& shape, const py::array& logits) {
   if (object.is_none())
@@ -141,7 +132,7 @@ CrossEntropyArguments check_cross_entropy(const py::object& logits, const py::ob
     a.rows *= size;
   a.weight = weights(weight, "weight", {a.classes}, a.logits);
   a.sample_weight = weights(sample_weight, "sample_weight", a.batch, a.logits);
-  const py::array targets = target_array(target);
+  const py::array targets = as_numpy(target, "target");
   if (!target_probabilities.is_none()) {
     check_sparse(a, targets, target_probabilities, ignore_index);
   } else if (has_integer_dtype(targets)) {

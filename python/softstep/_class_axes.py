@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from softstep._foreign import as_array, as_output
 from softstep._typing import FloatArray
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -25,8 +26,9 @@ def map_classes(
     """One result for each class; `masked` for the classes of rows that `where` leaves none."""
     if isinstance(axis, int) and where is None and np.ndim(x) > 0:
         return kernel(x, axis, temperature, out, None)
-    array, mask = np.asarray(x), _mask(where, np.shape(x))
-    _require_out(out, array.shape, array)
+    array = as_array(x, "x")
+    mask = _mask(where, array.shape)
+    out = _checked_out(out, array.shape, array)
     flat, order = _classes_last(array, axis)
     result = kernel(flat, -1, temperature, None, _classes_last(mask, axis)[0])
     if mask is not None:
@@ -46,11 +48,11 @@ def map_gradient(
     """One gradient for each class; 0 where `where` is false."""
     if isinstance(axis, int) and where is None and np.ndim(y) > 0:
         return kernel(dy, y, axis, temperature, out, None)
-    forward, upstream = np.asarray(y), np.asarray(dy)
+    forward, upstream = as_array(y, "y"), as_array(dy, "dy")
     if upstream.shape != forward.shape:
         raise ValueError(f"dy: expected shape {forward.shape}, got {upstream.shape}")
     mask = _mask(where, forward.shape)
-    _require_out(out, forward.shape, forward)
+    out = _checked_out(out, forward.shape, forward)
     flat, order = _classes_last(forward, axis)
     flat_mask = _classes_last(mask, axis)[0]
     result = kernel(_classes_last(upstream, axis)[0], flat, -1, temperature, None, flat_mask)
@@ -71,14 +73,15 @@ def reduce_classes(
     if isinstance(axis, int) and where is None and np.ndim(x) > 0:
         result = kernel(x, axis, temperature, None)
     else:
-        mask = _classes_last(_mask(where, np.shape(x)), axis)[0]
-        result = kernel(_classes_last(np.asarray(x), axis)[0], -1, temperature, mask)
+        array = as_array(x, "x")
+        mask = _classes_last(_mask(where, array.shape), axis)[0]
+        result = kernel(_classes_last(array, axis)[0], -1, temperature, mask)
         if mask is not None:
             result[~mask.any(axis=-1)] = masked
     if keepdims:
         result = np.expand_dims(result, _normalised(axis, np.ndim(x)))
     if out is not None:
-        _require_out(out, result.shape, result)
+        out = _checked_out(out, result.shape, result)
         return _delivered(result, out)
     return result if result.ndim else result[()]
 
@@ -121,7 +124,7 @@ def _classes_back(result: FloatArray, shape: tuple[int, ...], order: tuple[int, 
 def _mask(where: ArrayLike | None, shape: tuple[int, ...]) -> Any:
     if where is None:
         return None
-    mask = np.asarray(where)
+    mask = as_array(where, "where")
     if mask.dtype != np.bool_:
         raise TypeError(f"where: expected a boolean array, got {mask.dtype}")
     try:
@@ -132,11 +135,13 @@ def _mask(where: ArrayLike | None, shape: tuple[int, ...]) -> Any:
         ) from None
 
 
-def _require_out(out: Any, shape: tuple[int, ...], like: FloatArray) -> None:
+def _checked_out(out: Any, shape: tuple[int, ...], like: FloatArray) -> Any:
     if out is None:
-        return
+        return None
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
+        if not (hasattr(out, "__dlpack__") or hasattr(out, "__array_interface__")):
+            raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
+        out = as_output(out, "out")
     if out.shape != shape:
         raise ValueError(f"out: expected shape {shape}, got {out.shape}")
     dtype = np.dtype(np.float64) if like.dtype.kind in "iub" else like.dtype
@@ -144,6 +149,7 @@ def _require_out(out: Any, shape: tuple[int, ...], like: FloatArray) -> None:
         raise TypeError(f"out: expected {dtype}, got {out.dtype}")
     if not out.flags.writeable:
         raise ValueError("out: expected a writeable array, got a read-only one")
+    return out
 
 
 def _delivered(result: FloatArray, out: FloatArray | None) -> FloatArray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from softstep import _core
+from softstep._foreign import as_array
 from softstep._typing import FloatArray
 
 NAMES = (
@@ -63,9 +64,9 @@ def extra_results(
         if name not in NAMES:
             raise ValueError(f"extra: expected names among {', '.join(NAMES)}, got {name!r}")
     # Copies: the results are made of what the kernel read, should the caller's targets change.
-    array, classes = np.asarray(logits), np.array(target)
+    array, classes = as_array(logits, "logits"), np.array(as_array(target, "target"))
     if target_probabilities is not None:
-        target_probabilities = np.array(target_probabilities)
+        target_probabilities = np.array(as_array(target_probabilities, "target_probabilities"))
     by_class = classes.dtype.kind in "iub" and target_probabilities is None
     for name in ("correct", "target_log_prob"):
         if name in names and not by_class:

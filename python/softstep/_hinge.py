@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _core
 from softstep._cross_entropy import Reduction
+from softstep._foreign import as_array
 from softstep._typing import FloatArray
 
 
@@ -123,7 +123,7 @@ def _hinge(
     with_gradient: bool,
     out: FloatArray | None,
 ) -> tuple[Any, FloatArray]:
-    scores, target = np.asarray(scores), np.asarray(target)
-    if target.shape == scores.shape:
-        return _core.binary_hinge(scores, target, margin, reduction, with_gradient, out)
-    return _core.hinge(scores, target, axis, margin, reduction, with_gradient, out)
+    x, t = as_array(scores, "scores"), as_array(target, "target")
+    if t.shape == x.shape:
+        return _core.binary_hinge(x, t, margin, reduction, with_gradient, out)
+    return _core.hinge(x, t, axis, margin, reduction, with_gradient, out)

@@ -1,0 +1,25 @@
+"""softstep for PyTorch: the same names and signatures, on CPU tensors, without copies.
+
+``import softstep.torch as st`` and ``st.cross_entropy`` for ``torch.nn.functional.cross_entropy``,
+and so on; ``docs/frameworks.md`` tells what differs. Needs PyTorch 2.4 or later.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("softstep.torch needs PyTorch: pip install torch") from error
+
+from softstep.torch._cross_entropy import CrossEntropyLoss, cross_entropy
+from softstep.torch._softmax import log_softmax, logsumexp, softmax
+
+__all__ = [
+    "CrossEntropyLoss",
+    "cross_entropy",
+    "log_softmax",
+    "logsumexp",
+    "softmax",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,229 @@
+"""Cross-entropy with the signature of `torch.nn.functional.cross_entropy`."""
+
+from typing import Any
+
+import torch
+from torch.nn import _reduction as legacy
+
+from softstep.torch import _composed, _operators
+from softstep.torch._cross_entropy_kernel import differentiable, evaluate
+from softstep.torch._options import Options
+from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, is_transformed
+
+
+def cross_entropy(
+    input: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    target_probabilities: torch.Tensor | None = None,
+    sample_weight: torch.Tensor | None = None,
+    smoothing: str = "uniform",
+    temperature: float = 1.0,
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    denominator: float | None = None,
+    empty: str = "nan",
+    inplace: bool = False,
+) -> torch.Tensor:
+    """`torch.nn.functional.cross_entropy`, with the gradient computed in the forward.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits (C), (N, C) or (N, C, d1, ...): float32, float64, float16 or bfloat16.
+    target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
+        As PyTorch's; class indices may be of any integer dtype, weights of any float dtype.
+    target_probabilities, sample_weight, smoothing, temperature, softcap, z_loss
+        As in `softstep.cross_entropy`.
+    denominator, empty
+        As in `softstep.cross_entropy`.
+    inplace : bool
+        Overwrite the logits with their gradient, which saves memory of their size and the time to
+        write it. Whatever still needs the logits, in the backward or in an in-place sense, raises
+        PyTorch's error for modified tensors. No effect where no gradient is needed, under
+        torch.compile and torch.func, and off the CPU.
+
+    Returns
+    -------
+    Tensor
+        The loss: of the logits' dtype, float32 for half precision. Gradients go to `input` and to
+        probabilities (`target` or `target_probabilities`); second derivatives are refused.
+
+    Raises
+    ------
+    IndexError
+        A class target outside [0, C) that is not `ignore_index`.
+    RuntimeError
+        For a leaf that requires grad with `inplace`, for weights that require grad, and for second
+        derivatives.
+    TypeError, ValueError
+        For a dtype, shape or option that does not fit.
+
+    Notes
+    -----
+    Tensors that are not on the CPU are computed by PyTorch's own operations, with the same result.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import softstep.torch as st
+    >>> logits = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]], requires_grad=True)
+    >>> loss = st.cross_entropy(logits, torch.tensor([0, 2]))
+    >>> loss.backward()
+    >>> round(loss.item(), 6), logits.grad[1]
+    (1.479525, tensor([ 0.1060,  0.1060, -0.2119]))
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy.legacy_get_string(size_average, reduce)
+    options = Options(
+        ignore_index,
+        label_smoothing,
+        smoothing,
+        temperature,
+        softcap,
+        z_loss,
+        reduction,
+        denominator,
+        empty,
+    )
+    if input.dtype not in FLOATS or input.ndim == 0:
+        raise TypeError(
+            f"input: expected float logits of at least one dimension, got {input.dtype} of shape "
+            f"{tuple(input.shape)}"
+        )
+    recording = torch.is_grad_enabled()
+    if recording:
+        if weight is not None and weight.requires_grad:
+            raise _no_derivative("weight")
+        if sample_weight is not None and sample_weight.requires_grad:
+            raise _no_derivative("sample_weight")
+    if not input.is_cpu:
+        return _composed.cross_entropy(
+            input, target, target_probabilities, weight, sample_weight, options
+        )
+    if not (
+        is_eager()
+        and type(input) in PLAIN
+        and type(target) in PLAIN
+        and type(target_probabilities) in PLAIN
+        and type(weight) in PLAIN
+        and type(sample_weight) in PLAIN
+    ):
+        tensors = (input, target, target_probabilities, weight, sample_weight)
+        return _traced(tensors, options, recording)
+    if recording and (
+        input.requires_grad
+        or target.requires_grad
+        or (target_probabilities is not None and target_probabilities.requires_grad)
+    ):
+        if inplace and input.requires_grad:
+            _refuse_leaves(input)
+        loss: torch.Tensor = differentiable(
+            input, target, target_probabilities, (weight, sample_weight, options), inplace
+        )
+        return loss
+    return evaluate(
+        input, target, target_probabilities, weight, sample_weight, options, False, False
+    )[0]
+
+
+def _traced(tensors: Any, options: Options, recording: bool) -> torch.Tensor:
+    logits, target, probabilities, _, _ = tensors
+    masses = target if probabilities is None else probabilities
+    # A tensor inside vmap does not tell whether one outside requires grad.
+    unknown = recording and not is_compiling()
+    grad_logits = recording and (unknown or logits.requires_grad)
+    grad_target = recording and masses.is_floating_point() and masses.requires_grad
+    operator = (
+        _operators.transformed if is_transformed() else torch.ops.softstep.cross_entropy
+    )
+    results: Any = operator(*tensors, *options, grad_logits, grad_target)
+    loss: torch.Tensor = results[0]
+    return loss
+
+
+def _no_derivative(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"{name}: expected a tensor that does not require grad: there is no derivative by it; pass "
+        "detach()"
+    )
+
+
+def _refuse_leaves(logits: torch.Tensor) -> None:
+    base = logits._base if logits._is_view() else logits
+    if base is not None and base.is_leaf and base.requires_grad:
+        raise RuntimeError(
+            "inplace: expected logits that were computed, got a leaf that requires grad (or a view "
+            "of one), which cannot be overwritten"
+        )
+
+
+class CrossEntropyLoss(torch.nn.Module):
+    """`torch.nn.CrossEntropyLoss` on `softstep.torch.cross_entropy`.
+
+    Parameters
+    ----------
+    weight, size_average, ignore_index, reduce, reduction, label_smoothing
+        As PyTorch's, in its order.
+    smoothing, temperature, softcap, z_loss, denominator, empty, inplace
+        As in `cross_entropy`. What belongs to a batch is an argument of the call:
+        `target_probabilities` and `sample_weight`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import softstep.torch as st
+    >>> criterion = st.CrossEntropyLoss(label_smoothing=0.1)
+    >>> round(criterion(torch.zeros(4, 10), torch.arange(4)).item(), 4)
+    2.3026
+    """
+
+    weight: torch.Tensor | None
+
+    def __init__(
+        self,
+        weight: torch.Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        **extensions: Any,
+    ) -> None:
+        super().__init__()
+        if size_average is not None or reduce is not None:
+            reduction = legacy.legacy_get_string(size_average, reduce)
+        unknown = set(extensions) - {*Options._fields[2:6], *Options._fields[7:], "inplace"}
+        if unknown:
+            raise TypeError(f"CrossEntropyLoss: unknown options {', '.join(sorted(unknown))}")
+        self.register_buffer("weight", weight)
+        self.ignore_index, self.reduction = ignore_index, reduction
+        self.label_smoothing = label_smoothing
+        self.extensions = extensions
+
+    def forward(
+        self,
+        input: torch.Tensor,
+        target: torch.Tensor,
+        *,
+        target_probabilities: torch.Tensor | None = None,
+        sample_weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the loss."""
+        return cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+            target_probabilities=target_probabilities,
+            sample_weight=sample_weight,
+            **self.extensions,
+        )

@@ -1,0 +1,128 @@
+"""The cross-entropy kernel on CPU tensors: eager autograd, and the operator for the tracers."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from softstep import _core
+from softstep._cross_entropy_extra import extra_results
+from softstep.torch import _gradient
+from softstep.torch._options import Options
+from softstep.torch._tensors import of_array, view, wide_dtype
+
+
+def class_axis(logits: torch.Tensor) -> int:
+    """Return PyTorch's class axis."""
+    return 0 if logits.ndim == 1 else 1
+
+
+def evaluate(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    probabilities: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    sample_weight: torch.Tensor | None,
+    options: Options,
+    grad_logits: bool,
+    grad_target: bool,
+    inplace: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Return (loss, dlogits, dtarget) as far as they are asked for; called without autograd."""
+    dtype = logits.dtype
+    if dtype is torch.float16 and grad_logits and not inplace:
+        # A loss scale comes with the backward, too late for what float16 has rounded to 0.
+        logits = logits.float()
+    x = view(logits)
+    out = x if inplace else None
+    if grad_logits and not inplace and not x.flags.c_contiguous:
+        out = np.empty_like(x)  # of the logits' layout; else the kernel allocates, in huge pages
+    arguments = (
+        x,
+        view(target),
+        0 if x.ndim == 1 else 1,
+        None if probabilities is None else view(probabilities),
+        None if weight is None else view(weight),
+        None if sample_weight is None else view(sample_weight),
+        *options,
+    )
+    dlogits, dtarget = None, None
+    if grad_target:
+        dtarget = _target_gradient(logits, target, probabilities, arguments[3:])
+    loss, gradient = _core.cross_entropy(*arguments, (), grad_logits, out)[:2]
+    if inplace and grad_logits:
+        torch.autograd.graph.increment_version(logits)
+        dlogits = logits.detach()
+    elif grad_logits:
+        dlogits = of_array(gradient, logits.dtype)
+    if isinstance(loss, float):
+        loss = torch.scalar_tensor(loss, dtype=wide_dtype(dtype))
+    else:
+        loss = torch.from_numpy(loss)
+    return loss, dlogits, dtarget
+
+
+def _target_gradient(
+    logits: torch.Tensor, target: torch.Tensor, probabilities: torch.Tensor | None, rest: Any
+) -> torch.Tensor:
+    """Return the gradient with respect to the probabilities: `target` or `target_probabilities`."""
+    wide = logits.detach().to(wide_dtype(logits.dtype))
+    classes = target.detach()
+    if classes.dtype is torch.bfloat16:
+        classes = classes.float()
+    if probabilities is not None:
+        rest = (probabilities.detach().to(wide.dtype).numpy(), *rest[1:])
+    arguments = (class_axis(logits), *rest, ("dtarget",), False, None)
+    call: Any = extra_results
+    _, _, results = call(wide.numpy(), classes.numpy(), *arguments)
+    dtarget = torch.from_numpy(np.ascontiguousarray(results["dtarget"]))
+    return dtarget.to((target if probabilities is None else probabilities).dtype)
+
+
+class CrossEntropy(torch.autograd.Function):
+    """The loss, with its gradients computed in the forward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        probabilities: torch.Tensor | None,
+        constants: tuple[torch.Tensor | None, torch.Tensor | None, Options],
+        inplace: bool,
+    ) -> torch.Tensor:
+        """Return the loss."""
+        grad_logits, grad_target, grad_probabilities = ctx.needs_input_grad[:3]
+        loss, dlogits, dtarget = evaluate(
+            logits,
+            target,
+            probabilities,
+            *constants,
+            grad_logits,
+            grad_target or grad_probabilities,
+            inplace,
+        )
+        ctx.save_for_backward(dlogits, dtarget)
+        ctx.form = class_axis(logits), logits.dtype, grad_probabilities
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        """Return the gradients times the upstream one."""
+        dlogits, dtarget = ctx.saved_tensors
+        axis, dtype, sparse = ctx.form
+        if dlogits is not None:
+            dlogits = _gradient.scaled(dlogits, upstream, axis)
+            if dlogits.dtype is not dtype:
+                dlogits = dlogits.to(dtype)
+        if dtarget is not None:
+            dtarget = _gradient.scaled(dtarget, upstream, -1 if sparse else axis)
+        if torch.is_grad_enabled():
+            dlogits = _gradient.once(dlogits, "cross_entropy")
+            dtarget = _gradient.once(dtarget, "cross_entropy")
+        targets = (None, dtarget) if sparse else (dtarget, None)
+        return dlogits, *targets, None, None
+
+
+# PyTorch's own apply first looks for transforms (torch.func), which do not come here.
+differentiable: Any = super(torch.autograd.Function, CrossEntropy).apply
