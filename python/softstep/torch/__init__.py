@@ -9,12 +9,19 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("softstep.torch needs PyTorch: pip install torch") from error
 
+from softstep.torch._adamw import AdamW
 from softstep.torch._cross_entropy import CrossEntropyLoss, cross_entropy
+from softstep.torch._linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
+from softstep.torch._sgd import SGD
 from softstep.torch._softmax import log_softmax, logsumexp, softmax
 
 __all__ = [
+    "SGD",
+    "AdamW",
     "CrossEntropyLoss",
+    "LinearCrossEntropyLoss",
     "cross_entropy",
+    "linear_cross_entropy",
     "log_softmax",
     "logsumexp",
     "softmax",

@@ -140,9 +140,7 @@ def _traced(tensors: Any, options: Options, recording: bool) -> torch.Tensor:
     unknown = recording and not is_compiling()
     grad_logits = recording and (unknown or logits.requires_grad)
     grad_target = recording and masses.is_floating_point() and masses.requires_grad
-    operator = (
-        _operators.transformed if is_transformed() else torch.ops.softstep.cross_entropy
-    )
+    operator = _operators.transformed if is_transformed() else torch.ops.softstep.cross_entropy
     results: Any = operator(*tensors, *options, grad_logits, grad_target)
     loss: torch.Tensor = results[0]
     return loss

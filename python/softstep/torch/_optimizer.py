@@ -1,0 +1,244 @@
+"""The native step under PyTorch's optimizers: plan, state tensors, loss scaling, fallback."""
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from softstep import _core
+from softstep._optimizer import StepResult
+from softstep._optimizer_options import above_zero, shared_numbers
+from softstep.torch._tensors import FLOATS, HALVES, view, wide_dtype
+
+Native = tuple[float, ...]
+
+
+class Plan(NamedTuple):
+    """What holds as long as the same parameters have gradients, at the same addresses."""
+
+    native: _core.UpdatePlan
+    params: list[torch.Tensor]
+    addresses: list[int]
+    groups: list[int]  # of the native options, in their order
+    slots: list[tuple[dict[str, Any], str, torch.Tensor]]
+    counts: Any
+    steps: torch.Tensor | None  # memory of every state["step"]
+    states: Any  # the optimizer's dict of states
+
+
+class Extensions(NamedTuple):
+    """Options beyond PyTorch's, of the whole optimizer."""
+
+    max_norm: float | None = None
+    skip_nonfinite: bool = False
+    master: bool = False
+    stochastic_rounding: bool = False
+    seed: int = 0
+
+    def checked(self) -> "Extensions":
+        """Refuse what does not fit."""
+        if self.max_norm is not None:
+            above_zero("max_norm", self.max_norm, infinite=True)
+        if self.master and self.stochastic_rounding:
+            raise ValueError("master: its parameters are rounded to nearest, not stochastically")
+        return self
+
+
+class NativeStep(torch.optim.Optimizer):
+    """A mixin before one of PyTorch's optimizers, whose step it replaces where it can."""
+
+    _rule: str
+    _names: tuple[str, ...]  # of the state tensors
+    _plan: Plan | None = None
+    _steps_done = 0  # decides the stochastic rounding
+    extensions = Extensions()
+    last_step = StepResult(None, False)
+    # The gradient scaler then hands over grad_scale and found_inf.
+    _step_supports_amp_scaling = True
+
+    def _extend(self, decoupled: bool, extensions: Extensions) -> None:
+        self.extensions = extensions.checked()
+        self.defaults["decoupled"] = decoupled
+        for group in self.param_groups:
+            group.setdefault("decoupled", decoupled)
+            self._native_options(group)
+
+    def _numbers(self, group: dict[str, Any]) -> Native:
+        """Return the three numbers of the rule."""
+        raise NotImplementedError
+
+    def _has_state(self, group: dict[str, Any]) -> bool:
+        raise NotImplementedError
+
+    def _native_options(self, group: dict[str, Any]) -> Native:
+        decoupled = bool(group.get("decoupled", self.defaults["decoupled"]))
+        options = {"decoupled": decoupled, "decay_by_lr": True, "min_decay_ndim": 0}
+        options["maximize"] = group["maximize"]
+        rate, decay = float(group["lr"]), float(group["weight_decay"])
+        return shared_numbers(options, rate, decay) + self._numbers(group)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, or, if anything does not fit, none.
+
+        What the step found is in `last_step`: the norm of the gradients, where `max_norm` or
+        `skip_nonfinite` asks for it, and whether it was skipped.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and bool(found_inf.item()):
+            self.last_step = StepResult(None, True)
+            return loss
+        with torch.no_grad():
+            given = [
+                (p, p.grad, i)
+                for i, group in enumerate(self.param_groups)
+                for p in group["params"]
+                if p.grad is not None
+            ]
+            if all(_is_native(p, grad) for p, grad, _ in given) and not self._differs():
+                self._native_step(given)
+            else:
+                self._torch_step()
+        return loss
+
+    def _differs(self) -> bool:
+        names = ("amsgrad", "differentiable", "capturable")
+        return any(group.get(name) for group in self.param_groups for name in names)
+
+    def _native_step(self, given: list[tuple[torch.Tensor, torch.Tensor, int]]) -> None:
+        options = [self._native_options(group) for group in self.param_groups]
+        params = [p for p, _, _ in given]
+        plan = self._plan
+        if plan is None or not self._fits(plan, params):
+            plan = self._plan = self._planned(params, [i for _, _, i in given])
+        scale = getattr(self, "grad_scale", None)
+        own = self.extensions
+        self.last_step = StepResult(
+            *plan.native.step(
+                [view(grad) for _, grad, _ in given],
+                options,
+                own.max_norm,
+                own.skip_nonfinite,
+                1.0 if scale is None else float(scale),
+                False,
+                own.seed if own.stochastic_rounding else None,
+                self._steps_done,
+            )
+        )
+        if self.last_step.skipped:
+            return
+        self._steps_done += 1
+        for p in params:
+            torch.autograd.graph.increment_version(p)
+        if plan.steps is not None:
+            plan.steps += 1
+
+    def _fits(self, plan: Plan, params: list[torch.Tensor]) -> bool:
+        return (
+            len(plan.params) == len(params)
+            and plan.states is self.state
+            and all(a is b for a, b in zip(plan.params, params, strict=True))
+            and plan.addresses == [p.data_ptr() for p in params]
+            and all(state.get(name) is tensor for state, name, tensor in plan.slots)
+            and plan.groups
+            == [i for i, group in enumerate(self.param_groups) if self._has_state(group)]
+        )
+
+    def _planned(self, params: list[torch.Tensor], groups: list[int]) -> Plan:
+        """Make the states that are missing, and hand over all memory to the extension."""
+        stateful = [i for i, group in enumerate(self.param_groups) if self._has_state(group)]
+        with_state = any(i in stateful for i in groups)
+        stepped = self._rule == "adamw"
+        counts = np.zeros(len(params), np.int64)
+        steps = torch.zeros(len(params)) if stepped else None
+        slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+        arrays: list[list[Any]] = [[] for _ in self._names] if with_state else []
+        masters: list[Any] = []
+        for k, (p, i) in enumerate(zip(params, groups, strict=True)):
+            state = self.state[p] if i in stateful or self.extensions.master else {}
+            for j in range(len(arrays)):
+                name = self._names[j]
+                if state.get(name) is None:
+                    state[name] = torch.zeros_like(p, dtype=wide_dtype(p.dtype))
+                else:
+                    counts[k] = int(state["step"]) if stepped else 1
+                    if state[name].dtype != wide_dtype(p.dtype):  # from PyTorch's optimizer
+                        state[name] = state[name].to(wide_dtype(p.dtype))
+                arrays[j].append(view(state[name]))
+                slots.append((state, name, state[name]))
+            if steps is not None:
+                steps[k] = int(counts[k])
+                state["step"] = steps[k]
+                slots.append((state, "step", state["step"]))
+            if self.extensions.master and p.dtype in HALVES:
+                master = state.setdefault("master", p.detach().float())
+                slots.append((state, "master", master))
+                masters.append(view(master))
+            else:
+                masters.append(None)
+        native = _core.UpdatePlan(
+            self._rule, [view(p) for p in params], arrays, masters, counts, groups, False
+        )
+        addresses = [p.data_ptr() for p in params]
+        return Plan(native, params, addresses, stateful, slots, counts, steps, self.state)
+
+    def _torch_step(self) -> None:
+        decoupled = self._rule == "sgd" and any(g.get("decoupled") for g in self.param_groups)
+        if decoupled or self.extensions != Extensions():
+            raise RuntimeError(
+                "step: decoupled, max_norm, skip_nonfinite, master and stochastic_rounding need "
+                "dense CPU tensors of a float dtype, and no amsgrad, differentiable or capturable"
+            )
+        scale = getattr(self, "grad_scale", None)
+        if scale is not None:
+            grads = [p.grad for group in self.param_groups for p in group["params"]]
+            for grad in grads:
+                if grad is not None:
+                    grad.div_(scale.to(grad.device))
+        base: Any = super().step
+        # Its hooks have run already.
+        unhooked = getattr(base.__func__, "__wrapped__", None) if _hooked(base) else None
+        if unhooked is None:
+            base()
+        else:
+            unhooked(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state of this optimizer or of PyTorch's; that of half precision stays float32."""
+        super().load_state_dict(state_dict)
+        saved = state_dict["state"]
+        for group, old in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            for p, key in zip(group["params"], old["params"], strict=True):
+                if p.dtype in HALVES and key in saved:
+                    for name, value in saved[key].items():
+                        if isinstance(value, torch.Tensor) and name != "step":
+                            wide = value.detach().to(p.device, torch.float32)
+                            self.state[p][name] = wide.clone()
+        self._plan = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the plan, which holds addresses."""
+        base: Any = super()
+        state = copy(base.__getstate__())
+        extra = {"extensions": self.extensions, "_steps_done": self._steps_done}
+        return {**state, **extra}
+
+
+def _hooked(step: Any) -> bool:
+    return bool(getattr(step, "hooked", False))
+
+
+def _is_native(p: torch.Tensor, grad: torch.Tensor) -> bool:
+    return (
+        p.is_cpu
+        and p.dtype in FLOATS
+        and grad.is_cpu
+        and grad.layout is torch.strided
+        and p.layout is torch.strided
+        and not grad.requires_grad
+    )
