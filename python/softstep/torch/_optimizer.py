@@ -136,7 +136,7 @@ class NativeStep(torch.optim.Optimizer):
         for p in params:
             torch.autograd.graph.increment_version(p)
         if plan.steps is not None:
-            plan.steps += 1
+            plan.steps.add_(1)
 
     def _fits(self, plan: Plan, params: list[torch.Tensor]) -> bool:
         return (
