@@ -214,11 +214,14 @@ class NativeStep(torch.optim.Optimizer):
         saved = state_dict["state"]
         for group, old in zip(self.param_groups, state_dict["param_groups"], strict=True):
             for p, key in zip(group["params"], old["params"], strict=True):
-                if p.dtype in HALVES and key in saved:
-                    for name, value in saved[key].items():
-                        if isinstance(value, torch.Tensor) and name != "step":
-                            wide = value.detach().to(p.device, torch.float32)
-                            self.state[p][name] = wide.clone()
+                for name, value in saved.get(key, {}).items():
+                    if not isinstance(value, torch.Tensor):
+                        continue
+                    # PyTorch rounds the state to the parameter's dtype, and may share the memory.
+                    loaded = self.state[p][name]
+                    wide = p.dtype in HALVES and name != "step"
+                    source = value.detach().to(p.device, torch.float32) if wide else loaded
+                    self.state[p][name] = source.clone()
         self._plan = None
 
     def __getstate__(self) -> dict[str, Any]:
