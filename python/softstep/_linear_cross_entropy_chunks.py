@@ -1,7 +1,7 @@
 """The linear head, a chunk of rows at a time: products, cross-entropy in place, products."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from softstep._typing import FloatArray
 
 class ChunkLoop:
     """One call: what is computed, and where it goes."""
+
+    product: ClassVar[Callable[..., Any]] = staticmethod(np.matmul)
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class ChunkLoop:
         logits = self.logits[: end - begin]
         x = self.hidden.chunk(begin, end, self.x)
         for panel, weight in self._panels():
-            np.matmul(x, weight.T, out=logits[:, panel])
+            self.product(x, weight.T, out=logits[:, panel])
         if self.head.bias is not None:
             _core.panel_add(logits, np.broadcast_to(self.head.bias, logits.shape), None)
         loss = self.targets.cross_entropy(logits, begin, bool(self.wanted), self.probabilities)
@@ -145,9 +147,9 @@ class ChunkLoop:
         part = self.dx_part[: end - begin]
         for panel, weight in self._panels():
             if panel.start == 0:
-                np.matmul(dlogits[:, panel], weight, out=dx)
+                self.product(dlogits[:, panel], weight, out=dx)
             else:
-                np.matmul(dlogits[:, panel], weight, out=part)
+                self.product(dlogits[:, panel], weight, out=part)
                 _core.panel_add(dx, part, None)
         if scale is not None:
             np.multiply(dx, scale[:, None], out=dx)
@@ -158,14 +160,14 @@ class ChunkLoop:
         dweight = self.gradients["weight"]
         assert dweight is not None
         if first and "weight" not in self.added:
-            np.matmul(dlogits.T, x, out=dweight)
+            self.product(dlogits.T, x, out=dweight)
             return
         assert self.dw is not None
         # NumPy's products cannot add to their output: they go through a panel that stays cached.
         for start in range(0, len(dweight), self.plan.panel):
             rows = dweight[start : start + self.plan.panel]
             product = self.dw[: len(rows)]
-            np.matmul(dlogits[:, start : start + len(rows)].T, x, out=product)
+            self.product(dlogits[:, start : start + len(rows)].T, x, out=product)
             _core.panel_add(rows, product, None)
 
     def _deliver(
@@ -174,9 +176,9 @@ class ChunkLoop:
         gradient = self.gradients[name]
         assert gradient is not None
         if first and name not in self.added:
-            np.matmul(left, right, out=gradient)
+            self.product(left, right, out=gradient)
             return
-        np.matmul(left, right, out=scratch)
+        self.product(left, right, out=scratch)
         _core.panel_add(gradient[None], scratch[None], None)
 
     def _clear_rest(self) -> None:

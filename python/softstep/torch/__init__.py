@@ -11,7 +11,8 @@ except ModuleNotFoundError as error:
 
 from softstep.torch._adamw import AdamW
 from softstep.torch._cross_entropy import CrossEntropyLoss, cross_entropy
-from softstep.torch._linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
+from softstep.torch._linear_cross_entropy import linear_cross_entropy
+from softstep.torch._linear_cross_entropy_loss import LinearCrossEntropyLoss
 from softstep.torch._sgd import SGD
 from softstep.torch._softmax import log_softmax, logsumexp, softmax
 

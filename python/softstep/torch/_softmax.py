@@ -1,13 +1,9 @@
 """Softmax, its logarithm and its normaliser with the signatures of PyTorch."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
-from softstep import _core
-from softstep.torch._operators import define, library
-from softstep.torch._tensors import FLOATS, PLAIN, is_eager, is_transformed, of_array, view
+from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS, TRANSFORMED
+from softstep.torch._tensors import FLOATS, PLAIN, is_eager, is_transformed
 
 
 def softmax(
@@ -47,7 +43,7 @@ def softmax(
     >>> st.softmax(torch.tensor([1.0, 2.0]), 0, temperature=0.5)
     tensor([0.1192, 0.8808])
     """
-    return _map(_Softmax, "softmax", input, dim, dtype, temperature)
+    return _map("softmax", input, dim, dtype, temperature)
 
 
 def log_softmax(
@@ -66,7 +62,7 @@ def log_softmax(
     >>> st.log_softmax(torch.tensor([1000.0, 0.0]), 0)
     tensor([    0., -1000.])
     """
-    return _map(_LogSoftmax, "log_softmax", input, dim, dtype, temperature)
+    return _map("log_softmax", input, dim, dtype, temperature)
 
 
 def logsumexp(
@@ -84,12 +80,11 @@ def logsumexp(
     tensor([[2.0794],
             [2.0794]])
     """
-    result = _map(_LogSumExp, "logsumexp", input, dim, None, temperature)
+    result = _map("logsumexp", input, dim, None, temperature)
     return result.unsqueeze(dim) if keepdim else result
 
 
 def _map(
-    function: Any,
     name: str,
     x: torch.Tensor,
     dim: int,
@@ -110,155 +105,9 @@ def _map(
         return result
     if not is_eager() or type(x) not in PLAIN:
         operator = getattr(torch.ops.softstep, name)
-        result = (_TRANSFORMED[name].apply if is_transformed() else operator)(x, dim, temperature)
+        result = (TRANSFORMED[name].apply if is_transformed() else operator)(x, dim, temperature)
         return result
     if not (x.requires_grad and torch.is_grad_enabled()):
-        return _KERNELS[name](x, dim, temperature)
-    result = function.apply(x, dim, temperature)
+        return KERNELS[name](x, dim, temperature)
+    result = DIFFERENTIABLE[name].apply(x, dim, temperature)
     return result
-
-
-def _elementwise(name: str) -> Callable[[torch.Tensor, int, float], torch.Tensor]:
-    kernel = getattr(_core, name)
-
-    def compute(x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        out = torch.empty_like(x)
-        with torch.no_grad():
-            kernel(view(x), dim, temperature, view(out), None)
-        return out
-
-    return compute
-
-
-def _logsumexp(x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-    with torch.no_grad():
-        return of_array(_core.logsumexp(view(x), dim, temperature, None), x.dtype)
-
-
-_KERNELS = {
-    "softmax": _elementwise("softmax"),
-    "log_softmax": _elementwise("log_softmax"),
-    "logsumexp": _logsumexp,
-}
-
-
-# The gradients in PyTorch's operations: for what is traced, and differentiated again.
-def _softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
-    return y * (dy - (dy * y).sum(dim, keepdim=True)) / t
-
-
-def _log_softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
-    return (dy - y.exp() * dy.sum(dim, keepdim=True)) / t
-
-
-def _logsumexp_gradient(
-    dy: torch.Tensor, x: torch.Tensor, lse: torch.Tensor, dim: int, t: float
-) -> torch.Tensor:
-    lse = lse.unsqueeze(dim)
-    p = (x / t - lse.masked_fill(lse == -torch.inf, 0)).exp()
-    return dy.unsqueeze(dim) * p / t
-
-
-class _Elementwise(torch.autograd.Function):
-    name: str
-    backward_kernel: Callable[..., Any]
-    gradient: Callable[..., torch.Tensor]
-
-    @classmethod
-    def compute(cls, ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        y = _KERNELS[cls.name](x, dim, temperature)
-        ctx.save_for_backward(y)
-        ctx.dim, ctx.temperature = dim, temperature
-        return y
-
-    @classmethod
-    def differentiate(cls, ctx: Any, dy: torch.Tensor) -> Any:
-        (y,) = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return cls.gradient(dy, y, ctx.dim, ctx.temperature), None, None
-        dx = torch.empty_like(y)
-        cls.backward_kernel(view(dy), view(y), ctx.dim, ctx.temperature, view(dx), None)
-        return dx, None, None
-
-
-class _Softmax(_Elementwise):
-    name = "softmax"
-    backward_kernel = staticmethod(_core.softmax_backward)
-    gradient = staticmethod(_softmax_gradient)
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        return _Softmax.compute(ctx, x, dim, temperature)
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:
-        return _Softmax.differentiate(ctx, dy)
-
-
-class _LogSoftmax(_Elementwise):
-    name = "log_softmax"
-    backward_kernel = staticmethod(_core.log_softmax_backward)
-    gradient = staticmethod(_log_softmax_gradient)
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        return _LogSoftmax.compute(ctx, x, dim, temperature)
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:
-        return _LogSoftmax.differentiate(ctx, dy)
-
-
-class _LogSumExp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        lse = _logsumexp(x, dim, temperature)
-        ctx.save_for_backward(x, lse)
-        ctx.dim, ctx.temperature = dim, temperature
-        return lse
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:
-        x, lse = ctx.saved_tensors
-        dim, temperature = ctx.dim, ctx.temperature
-        if torch.is_grad_enabled():
-            return _logsumexp_gradient(dy, x, lse, dim, temperature), None, None
-        p = _KERNELS["softmax"](x, dim, temperature)
-        lowest = lse == -torch.inf
-        if lowest.any():
-            p.masked_fill_(lowest.unsqueeze(dim), 0)
-        return p.mul_(dy.unsqueeze(dim) / temperature), None, None
-
-
-_TRANSFORMED: dict[str, Any] = {}
-
-
-def _register(name: str, differentiate: Callable[..., torch.Tensor], saves_input: bool) -> None:
-    def shapes(x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        return x.new_empty(x.sum(dim).shape) if saves_input else torch.empty_like(x)
-
-    def save(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
-        x, ctx.dim, ctx.temperature = inputs
-        ctx.save_for_backward(*((x, output) if saves_input else (output,)))
-
-    def backward(ctx: Any, dy: torch.Tensor) -> Any:
-        return differentiate(dy, *ctx.saved_tensors, ctx.dim, ctx.temperature), None, None
-
-    define(name, "(Tensor x, int dim, float temperature) -> Tensor", _KERNELS[name], shapes)
-    torch.library.register_autograd(f"softstep::{name}", backward, setup_context=save, lib=library)
-    # For torch.func, which does not see what `register_autograd` registers.
-    _TRANSFORMED[name] = type(
-        f"Transformed_{name}",
-        (torch.autograd.Function,),
-        {
-            "generate_vmap_rule": True,
-            "forward": staticmethod(lambda *a: getattr(torch.ops.softstep, name)(*a)),
-            "setup_context": staticmethod(save),
-            "backward": staticmethod(backward),
-        },
-    )
-
-
-_register("softmax", _softmax_gradient, False)
-_register("log_softmax", _log_softmax_gradient, False)
-_register("logsumexp", _logsumexp_gradient, True)

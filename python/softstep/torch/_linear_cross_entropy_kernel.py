@@ -1,0 +1,129 @@
+"""The linear head on CPU tensors: products by PyTorch, gradients in the forward."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from softstep._linear_cross_entropy_arguments import check_head, check_upstream, check_workspace
+from softstep._linear_cross_entropy_chunks import ChunkLoop
+from softstep._linear_cross_entropy_targets import Options, Targets
+from softstep.torch import _gradient
+from softstep.torch._tensors import wide_dtype
+
+_NAMES = ("hidden", "weight", "bias")
+
+
+class Constants(NamedTuple):
+    """What has no gradient, by the names of the NumPy API."""
+
+    target: torch.Tensor
+    target_probabilities: torch.Tensor | None
+    class_weight: torch.Tensor | None
+    sample_weight: torch.Tensor | None
+    options: Options
+    shift: bool
+    workspace: int | None
+
+
+def _product(left: Any, right: Any, out: Any) -> None:
+    """As NumPy's, whose threads would take the cores from PyTorch's."""
+    if left.ndim == 1:
+        torch.mv(torch.from_numpy(right).t(), torch.from_numpy(left), out=torch.from_numpy(out))
+    else:
+        torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=torch.from_numpy(out))
+
+
+class _Loop(ChunkLoop):
+    product = staticmethod(_product)
+
+
+def evaluate(
+    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
+    constants: Constants,
+    names: list[str],
+    upstream: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+    """Return the loss and the gradients of hidden, weight and bias that are named."""
+    hidden, weight, bias = (_array(tensor) for tensor in tensors)
+    target, masses, class_weight, sample_weight = (_array(tensor) for tensor in constants[:4])
+    head = check_head(hidden, weight, bias)
+    limit = check_workspace(constants.workspace)
+    targets = Targets(
+        head, target, masses, class_weight, sample_weight, constants.options, constants.shift
+    )
+    scale = None
+    if upstream is not None:
+        scale = check_upstream(upstream.numpy(), "none", targets.shape, head.dtype)
+    given = {}
+    if "hidden" in names and hidden.dtype == np.float16:
+        # float16 would round to 0 what a loss scale comes for, in the backward.
+        given["hidden"] = np.empty(hidden.shape, np.float32)
+    loop = _Loop(head, targets, frozenset(names), given, frozenset(), scale, limit)
+    loss = torch.as_tensor(loop.run(), dtype=wide_dtype(tensors[0].dtype))
+    return loss, [_tensor(array) for array in loop.results()]
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """The loss; a reduced one with its gradients computed in the forward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        constants: Constants,
+    ) -> torch.Tensor:
+        """Return the loss."""
+        names, tensors = _wanted(ctx), (hidden, weight, bias)
+        by_row = constants.options.reduction == "none"
+        loss, gradients = evaluate(tensors, constants, [] if by_row else names)
+        ctx.save_for_backward(*(tensors if by_row else gradients))
+        ctx.constants = constants if by_row else None
+        ctx.dtypes = [None if t is None else t.dtype for t in tensors]
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        """Return the gradients times the upstream one."""
+        saved = ctx.saved_tensors
+        if ctx.constants is None:
+            results = [None if g is None else _gradient.scaled(g, upstream, 0) for g in saved]
+        else:
+            with torch.no_grad():
+                _, results = evaluate(saved, ctx.constants, _wanted(ctx), upstream)
+        results = [
+            None if g is None else g.to(dtype) for g, dtype in zip(results, ctx.dtypes, strict=True)
+        ]
+        if torch.is_grad_enabled():
+            results = [_gradient.once(g, "linear_cross_entropy") for g in results]
+        return *results, None
+
+
+def _wanted(ctx: Any) -> list[str]:
+    return [n for n, needed in zip(_NAMES, ctx.needs_input_grad[:3], strict=True) if needed]
+
+
+def _array(tensor: torch.Tensor | None) -> Any:
+    """Return the memory; bfloat16 as ml_dtypes', or else a float32 copy."""
+    if tensor is None:
+        return None
+    if tensor.dtype is not torch.bfloat16:
+        return tensor.numpy()
+    try:
+        from ml_dtypes import bfloat16
+    except ModuleNotFoundError:
+        return tensor.float().numpy()
+    return tensor.view(torch.int16).numpy().view(bfloat16)
+
+
+def _tensor(array: Any) -> torch.Tensor | None:
+    if array is None:
+        return None
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view("i2")).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+differentiable: Any = super(torch.autograd.Function, LinearCrossEntropy).apply

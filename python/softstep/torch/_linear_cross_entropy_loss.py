@@ -1,0 +1,83 @@
+"""A linear layer and its cross-entropy as a module."""
+
+from typing import Any
+
+import torch
+
+from softstep.torch._linear_cross_entropy import linear_cross_entropy
+
+
+class LinearCrossEntropyLoss(torch.nn.Module):
+    """`torch.nn.LinearCrossEntropyLoss` on `linear_cross_entropy`: a linear layer and its loss.
+
+    Parameters
+    ----------
+    in_features, num_classes, bias, device, dtype
+        Of the layer `linear`, whose weights have PyTorch's names in the state.
+    reduction, weight, ignore_index, label_smoothing, options
+        As PyTorch's.
+    **extensions
+        Options of `linear_cross_entropy`; what belongs to a batch, `target_probabilities` and
+        `sample_weight`, is an argument of the call.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import softstep.torch as st
+    >>> head = st.LinearCrossEntropyLoss(8, 1000, z_loss=1e-4)
+    >>> head(torch.zeros(3, 8), torch.tensor([1, 2, 3])).item() > 6.9
+    True
+    """
+
+    weight: torch.Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        reduction: str = "mean",
+        weight: torch.Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: Any = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__()
+        known = {"smoothing", "temperature", "softcap", "z_loss", "denominator", "empty", "shift"}
+        unknown = set(extensions) - known - {"workspace"}
+        if unknown:
+            raise TypeError(f"LinearCrossEntropyLoss: unknown options {', '.join(sorted(unknown))}")
+        self.linear = torch.nn.Linear(
+            in_features, num_classes, bias=bias, device=device, dtype=dtype
+        )
+        self.register_buffer("weight", weight)
+        self.options = {
+            "reduction": reduction,
+            "ignore_index": ignore_index,
+            "label_smoothing": label_smoothing,
+            **extensions,
+        }
+
+    def forward(
+        self,
+        input: torch.Tensor,
+        target: torch.Tensor,
+        *,
+        target_probabilities: torch.Tensor | None = None,
+        sample_weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the loss."""
+        return linear_cross_entropy(
+            input,
+            self.linear.weight,
+            target,
+            linear_bias=self.linear.bias,
+            weight=self.weight,
+            target_probabilities=target_probabilities,
+            sample_weight=sample_weight,
+            **self.options,
+        )
