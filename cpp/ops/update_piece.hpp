@@ -11,8 +11,9 @@
 
 namespace softstep::ops {
 
-// Small enough for the first cache, all roles together.
-inline constexpr Size kTileElements = 1024;
+// Small enough for the first cache, all roles together; 1024 are slower
+// (docs/design/0005-optimizers.md).
+inline constexpr Size kTileElements = 512;
 
 inline void widen(Storage storage, float* to, const char* from, Size n) {
   if (storage == Storage::kBFloat16)
@@ -106,9 +107,7 @@ private:
   template <class Options>
   void run_tile(const UpdateWalk::Pointers& at, Size begin, Size index, Size n,
                 const Options& options) const {
-    // The tiles lie apart so that addresses in them do not agree in their last 12 bits, which
-    // loads take for a store that is under way.
-    alignas(64) float tiles[3][kTileElements + 80];
+    alignas(64) float tiles[3][kTileElements];
     const bool half = is_half(tensor_.storage);
     const bool half_state = uses_state_ && tensor_.state_storage == Storage::kBFloat16;
     const auto part = [&](Role role, bool is_half_role) {
