@@ -1,6 +1,6 @@
 """The compiled extension: what the thin Python functions call with every argument given."""
 
-from typing import Any
+from typing import Any, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,7 +108,10 @@ def hinge(
 ) -> tuple[Any, Any]: ...
 
 # The update
-class UpdatePlan:
+@type_check_only
+class pybind11_type(type): ...
+
+class UpdatePlan(metaclass=pybind11_type):
     def __init__(
         self,
         rule: str,
