@@ -1,5 +1,6 @@
-// The cost model: which kernel shape runs, and how the rows are cut. The one place with its
-// measured constants (docs/design/0002-dispatch.md, "Shapes").
+// The cost model: which kernel shape runs, how work is cut, and what it takes. The one place with
+// its measured constants, but for the price of a thread: kSerialBelowNs in parallel/parallel.hpp.
+// Measured on an AMD EPYC (Zen 4); benchmarks/cost_model.py measures each again.
 #pragma once
 
 #include "kernels/kernels.hpp"
@@ -9,18 +10,25 @@
 
 namespace softstep::ops {
 
-// Up to this many classes a row is cheaper in a lane than along the lanes, even when the tile has
+// Classes. Up to this many a row is cheaper in a lane than along the lanes, even when the tile has
 // to be transposed first. It must be at least the lanes of the widest vector (16 float32): the row
 // shape takes no shorter rows.
 inline constexpr Size kLaneClasses = 32;
 
-// One block of work: about 10 us, far above the cost of handing it out, small enough to balance.
+// Elements. One block of work: about 10 us, far above the cost of handing it out, small enough to
+// balance.
 inline constexpr Size kBlockElements = 32768;
 inline constexpr Size kBlockRowMultiple = 64;
 
-// Estimated time of one element in float32 on one core; float64 takes twice that.
-inline constexpr double kRowElementNs = 0.3;
-inline constexpr double kLaneElementNs = 0.6;
+// Nanoseconds of one float32 element on one core, cached; float64 takes twice that. They decide
+// from which size on threads are worth it (kSerialBelowNs), so a factor of 1.5 does not matter.
+inline constexpr double kRowElementNs = 0.3;  // class axis, lanes along the row
+inline constexpr double kLaneElementNs = 0.6; // class axis, one row per lane
+inline constexpr double kMapElementNs = 0.2;  // element-wise: losses of pairs, streams, panels
+inline constexpr double kSgdElementNs = 0.2;  // with momentum (docs/design/0005-optimizers.md)
+inline constexpr double kAdamwElementNs = 0.4;
+inline constexpr double kNormElementNs = 0.1; // sum of squares
+inline constexpr double kTargetNs = 0.5;      // a class index, read and checked
 
 struct Plan {
   Shape shape;

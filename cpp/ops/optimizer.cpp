@@ -10,9 +10,6 @@
 namespace softstep::ops {
 namespace {
 
-// Estimated time of a float32 element on one core, cached. Measured: docs/design/0005-optimizers.md
-constexpr double kSgdElementNs = 0.2, kAdamwElementNs = 0.4, kNormElementNs = 0.1;
-
 // The size of a block depends on the problem alone: enough blocks to balance, none so small that
 // handing it out shows.
 Size block_elements(Size elements) {

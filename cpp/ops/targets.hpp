@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/kernels.hpp"
+#include "ops/cost.hpp"
 #include "parallel/parallel.hpp"
 
 #include <algorithm>
@@ -37,7 +38,6 @@ template <class Integer>
 BadTarget check_targets(std::int32_t* checked, const Integer* targets, Size rows, Size cols,
                         std::int64_t ignore_index) {
   constexpr Size kBlock = 16384;
-  constexpr double kTargetNs = 0.5;
   const Size blocks = (rows + kBlock - 1) / kBlock;
   std::vector<BadTarget> bad(static_cast<std::size_t>(blocks));
   parallel::for_each_block(
