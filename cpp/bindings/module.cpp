@@ -19,6 +19,7 @@ void register_jax(py::module_& m);
 void register_norm(py::module_& m);
 void register_optimizer(py::module_& m);
 void register_stream(py::module_& m);
+void register_kernel_alone(py::module_& m);
 } // namespace softstep::bindings
 
 PYBIND11_MODULE(_core, m) {
@@ -40,4 +41,5 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_norm(m);
   bindings::register_optimizer(m);
   bindings::register_stream(m);
+  bindings::register_kernel_alone(m);
 }

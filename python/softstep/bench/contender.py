@@ -58,6 +58,8 @@ class Call:
     tolerance: float | None = None
     # Report the memory that the first call takes: nothing is compiled in it.
     measures_memory: bool = False
+    # How many calls one `run` makes, for what repeats them without Python.
+    calls: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Peer:
 
 
 OWN, ROOFLINE = "softstep", "roofline"
+# The roofline of a case that is too small for the memory to count.
+KERNEL = "kernel, no Python"
 PEERS = {
     OWN: Peer("softstep"),
     ROOFLINE: Peer("roofline"),

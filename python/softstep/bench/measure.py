@@ -34,7 +34,7 @@ class Settings:
 class Samples:
     """The samples of one contender: seconds and page faults per call."""
 
-    # In the next sample; it follows the contender's speed.
+    # Runs in the next sample; it follows the contender's speed.
     count: int
     # Several calls are needed for a sample, unless the machine is very busy.
     short: bool
@@ -138,9 +138,10 @@ def _sample(problem: Problem, call: Call, samples: Samples, sample_s: float) -> 
     before = resource.getrusage(resource.RUSAGE_SELF)
     seconds = _timed(call, count)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    samples.calls.append(count)
-    samples.seconds.append(seconds / count)
-    samples.faults.append((after.ru_minflt - before.ru_minflt) / count)
+    calls = count * call.calls
+    samples.calls.append(calls)
+    samples.seconds.append(seconds / calls)
+    samples.faults.append((after.ru_minflt - before.ru_minflt) / calls)
     samples.involuntary_switches += after.ru_nivcsw - before.ru_nivcsw
     samples.unsettled += not quiet
     # The machine may be idler or busier than when the number was found. The sample counts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from softstep.bench.contender import BEST, OWN, PEERS, ROOFLINE
+from softstep.bench.contender import BEST, KERNEL, OWN, PEERS, ROOFLINE
 from softstep.bench.record import TIMED
 from softstep.bench.tables import Table
 
@@ -91,6 +91,12 @@ def case_notes(case: Json) -> Iterator[str]:
     if roofline and "moved_bytes" in roofline:
         rate = roofline["moved_bytes"] / roofline["median_ms"] / 1e6
         yield f"roofline: {roofline['detail']}, {rate:.1f} GB/s"
+    if roofline and roofline["detail"] == KERNEL:
+        over = [
+            f"{entry['detail']} {1e3 * (entry['median_ms'] - roofline['median_ms']):.2f} us"
+            for entry in own_entries(case)
+        ]
+        yield f"calls over the kernel: {', '.join(over)}"
     alone = [
         f"{entry['detail']} {_ms(entry['alone_median_ms'])} ms"
         for entry in own_entries(case)

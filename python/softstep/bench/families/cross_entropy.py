@@ -7,14 +7,16 @@ why training in float16 scales the loss.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import softstep as ss
+from softstep import _core
 from softstep.bench.arrays import aligned, is_half, named_dtype, touched
-from softstep.bench.contender import BEST, OWN, WRITTEN, Call, Contender, Outcome
+from softstep.bench.contender import BEST, KERNEL, OWN, ROOFLINE, WRITTEN, Call, Contender, Outcome
 from softstep.bench.families import cross_entropy_frameworks, cross_entropy_numpy
 from softstep.bench.streams import scale_stream
 
@@ -52,7 +54,11 @@ class CrossEntropy:
         # The loss is the sum over the rows, divided by this.
         self.divisor = 1 if self.reduction == "sum" else self.rows
         self.tolerance = TOLERANCE[dtype]
-        self.expected = _reference(self.first, self.index, axis, self.divisor)
+
+    @cached_property
+    def expected(self) -> dict[str, NDArray[Any]]:
+        """The float64 reference."""
+        return _reference(self.first, self.index, self.axis, self.divisor)
 
     def restore(self) -> None:
         """Undo what in-place contenders did to the logits."""
@@ -99,6 +105,18 @@ def _softstep(problem: CrossEntropy, _: object) -> Iterator[Contender]:
 def _roofline(problem: CrossEntropy, _: object) -> Iterator[Contender]:
     if problem.elements >= STREAMED:
         yield scale_stream(problem.logits, problem.first)
+    else:
+        yield Contender(ROOFLINE, WRITTEN, KERNEL, lambda: _kernel_alone(problem))
+
+
+def _kernel_alone(problem: CrossEntropy) -> Call:
+    calls = 1000
+
+    def run() -> None:
+        _core.cross_entropy_alone(problem.logits, problem.target, problem.out, calls)
+
+    expected = {"dlogits": problem.expected["dlogits"]}
+    return Call(run, lambda _: {"dlogits": problem.out}, expected=expected, calls=calls)
 
 
 CONTENDERS = {
