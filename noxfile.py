@@ -9,7 +9,7 @@ nox.options.default_venv_backend = "venv"
 
 # Pinned as in .ci/requirements.txt: another version finds other things.
 RUFF, CLANG_FORMAT, MYPY = "ruff==0.17.6", "clang-format==23.1.5", "mypy==2.4.1"
-CPP = [str(p) for p in sorted(Path("cpp").rglob("*.[ch]pp"))]
+CPP = [str(p) for d in ("cpp", "tests") for p in sorted(Path(d).rglob("*.[ch]pp"))]
 
 
 def install(session: nox.Session, extras: str, *settings: str) -> Path:
@@ -101,4 +101,9 @@ def tidy(session: nox.Session) -> None:
     cmakedir = str(session.run("python", "-m", "pybind11", "--cmakedir", silent=True)).strip()
     environment = {"pybind11_DIR": cmakedir, "CXX": "clang++"}
     session.run("cmake", "--preset", "default", "-G", "Ninja", "-B", str(build), env=environment)
-    session.run("clang-tidy", "-p", str(build), *[p for p in CPP if p.endswith(".cpp")])
+    session.run(
+        "clang-tidy",
+        "-p",
+        str(build),
+        *[p for p in CPP if p.startswith("cpp") and p.endswith(".cpp")],
+    )

@@ -7,24 +7,11 @@ import pytest
 
 import reference as ref
 import softstep as ss
+from bounds import softmax_family as bound
 from cases import DTYPES, SHAPES, assert_within, logits_for, roundoff
 
 FORWARD = ["softmax", "log_softmax", "logsumexp", "entropy"]
 REDUCING = ["logsumexp", "entropy"]
-
-
-def bound(name: str, x: Any, *, axis: int = -1, temperature: float = 1.0) -> Any:
-    """The error of exp(d), d = (x - max) / T, is |d| eps relative: it follows the distance."""
-    z = np.asarray(x, np.float64) / temperature
-    unit = roundoff(x.dtype, z.shape[axis])
-    if name == "softmax":
-        distance = z.max(axis=axis, keepdims=True) - z
-        return unit * (1 + distance) * ref.softmax(z, axis=axis)
-    if name == "log_softmax":
-        return unit * (1 + np.abs(ref.log_softmax(z, axis=axis)))
-    if name == "logsumexp":
-        return unit * (1 + np.abs(z).max(axis=axis))
-    return unit * (1 + ref.entropy(z, axis=axis))
 
 
 def check(name: str, x: Any, **options: Any) -> None:
