@@ -126,7 +126,7 @@ def test_labels_that_are_no_class(rng: np.random.Generator, reduction: str) -> N
     assert ssj.cross_entropy(x, np.full(6, 7, np.uint8), ignore_index=7).sum() == 0
 
 
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_gradients_by_differences(rng: np.random.Generator, reduction: str) -> None:
     with enable_x64():
         from jax.test_util import check_grads
@@ -142,12 +142,12 @@ def test_gradients_by_differences(rng: np.random.Generator, reduction: str) -> N
             {"where": some, "label_smoothing": 0.1},
         ):
             loss = lambda x, q, o=options: ssj.cross_entropy(x, q, reduction=reduction, **o)  # noqa: E731
-            check_grads(loss, (x, q), 1, ["rev"])
+            check_grads(jax.jit(loss), (x, q), 1, ["rev"])
             if "where" not in options:
-                check_grads(lambda x, f=loss: f(x, index), (x,), 1, ["rev"])
+                check_grads(jax.jit(lambda x, f=loss: f(x, index)), (x,), 1, ["rev"])
         if reduction == "none":
             weighted = lambda s: ssj.cross_entropy(x, index, sample_weight=s)  # noqa: E731
-            check_grads(weighted, (rows,), 1, ["rev"])
+            check_grads(jax.jit(weighted), (rows,), 1, ["rev"])
 
 
 def test_what_is_not_differentiated_says_so(rng: np.random.Generator) -> None:

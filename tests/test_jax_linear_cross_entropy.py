@@ -46,9 +46,7 @@ def gradients(function: Any, arrays: Any, t: Any, **options: Any) -> Any:
     return jax.jit(both)(*arrays)
 
 
-@pytest.mark.parametrize(
-    ("case", "reduction"), [(0, "mean"), (1, "none"), (1, "sum"), (1, "mean"), (2, "mean")]
-)
+@pytest.mark.parametrize(("case", "reduction"), [(1, "none"), (2, "sum"), (1, "mean")])
 def test_is_that_of_whole_logits(rng: np.random.Generator, case: int, reduction: str) -> None:
     options = {**OPTIONS[case], "reduction": reduction}
     if "class_weight" in options:
@@ -58,7 +56,7 @@ def test_is_that_of_whole_logits(rng: np.random.Generator, case: int, reduction:
     *arrays, t = problem(rng)
     probabilities = rng.uniform(size=(ROWS, CLASSES))
     with enable_x64():
-        for target in (t, probabilities):
+        for target in (t, probabilities)[: 1 + (reduction == "mean")]:
             expected = gradients(whole, arrays, target, **options)
             actual = gradients(in_chunks, arrays, target, **options)
             plain = in_chunks(*arrays, target, **options)
