@@ -7,6 +7,7 @@ import numpy as np
 
 from softstep import _core
 from softstep._linear_cross_entropy_arguments import GRADIENTS, Head, LinearGradients
+from softstep._linear_cross_entropy_filter import keep_live_classes
 from softstep._linear_cross_entropy_panels import HiddenRows, WeightPanels, add_rows
 from softstep._linear_cross_entropy_targets import Targets
 from softstep._linear_cross_entropy_workspace import Arena, Needs, borrowed, plan_chunks
@@ -27,9 +28,10 @@ class ChunkLoop:
         added: frozenset[str],
         upstream: FloatArray | None,
         workspace: int | None,
+        filter_eps: float | None = None,
     ) -> None:
         self.head, self.targets, self.wanted, self.added = head, targets, wanted, added
-        self.upstream = upstream
+        self.upstream, self.filter_eps = upstream, filter_eps
         self.weight = WeightPanels(head.weight, head.dtype)
         self.hidden = HiddenRows(head.hidden, targets.rows, head.dtype, upstream is not None)
         self.gradients = {
@@ -72,7 +74,8 @@ class ChunkLoop:
 
     def _needs(self) -> Needs:
         """Scratch arrays; `_take_scratch` takes the same."""
-        copied = 1 if self.weight.copied else 0
+        filters = self.filter_eps is not None
+        copied = 1 if self.weight.copied or filters else 0
         summed = 1 if "weight" in self.wanted else 0
         dhidden = 0
         if "hidden" in self.wanted:
@@ -86,23 +89,24 @@ class ChunkLoop:
             row_features=int(self.hidden.copied) + dhidden,
             panels=copied + summed,
             class_vectors=1 if "bias" in self.wanted else 0,
-            panels_of_one_chunk=copied + (summed if "weight" in self.added else 0),
+            panels_of_one_chunk=copied + (summed if filters or "weight" in self.added else 0),
         )
 
     def _take_scratch(self, arena: Arena) -> None:
         rows, needs = self.plan.rows, self._needs()
+        copied = self.weight.copied or self.filter_eps is not None
         classes, features = needs.classes, needs.features
         self.logits = arena.array(rows, classes)
         self.probabilities = arena.array(rows, classes) if needs.row_classes == 2 else None
         self.x = arena.array(rows, features) if self.hidden.copied else None
         if "hidden" in self.wanted:
             self.dx = arena.array(rows, features)
-            self.dx_part = arena.array(rows, features) if self.weight.copied else self.dx
+            self.dx_part = arena.array(rows, features) if copied else self.dx
         if "bias" in self.wanted:
             self.db = arena.array(classes)
         one_chunk = rows >= needs.rows
         panels = needs.panels_of_one_chunk if one_chunk else needs.panels
-        if self.weight.copied:
+        if copied:
             self.weight.scratch = arena.array(self.plan.panel, features)
             panels -= 1
         self.dw = arena.array(self.plan.panel, features) if panels else None
@@ -120,32 +124,44 @@ class ChunkLoop:
         return loss
 
     def _backward(self, dlogits: FloatArray, x: FloatArray, begin: int, end: int) -> None:
+        live = None
+        panels = self._panels()
+        if self.filter_eps is not None:
+            live = keep_live_classes(dlogits, self.targets, begin, self.filter_eps)
+        if live is not None:
+            dlogits = dlogits[:, : len(live)]
+            panels = self.weight.picked(live, self.plan.panel)
         scale = None
         if self.upstream is not None:
             scale = self.upstream[self.targets.picked(begin, end)]
         if "hidden" in self.wanted:
-            self._add_dhidden(dlogits, scale, begin, end)
+            self._add_dhidden(dlogits, panels, scale, begin, end)
         if scale is not None:  # row by row it is the same in x, which is smaller than the logits
             np.multiply(x, scale[:, None], out=x)
         if "bias" in self.wanted:
             ones = np.ones(end - begin, self.head.dtype) if scale is None else scale
-            self._deliver("bias", ones, dlogits, self.db, begin == 0)
+            self._add_dbias(dlogits, ones, live, begin == 0)
         if "weight" in self.wanted:
-            self._add_dweight(dlogits, x, begin == 0)
+            self._add_dweight(dlogits, x, live, begin == 0)
 
     def _panels(self) -> Iterator[tuple[slice, FloatArray]]:
         """Weights as they can be multiplied: all at once, or copies of panels."""
         return self.weight.panels(self.plan.panel)
 
     def _add_dhidden(
-        self, dlogits: FloatArray, scale: FloatArray | None, begin: int, end: int
+        self,
+        dlogits: FloatArray,
+        panels: Iterator[tuple[slice, FloatArray]],
+        scale: FloatArray | None,
+        begin: int,
+        end: int,
     ) -> None:
         dhidden = self.gradients["hidden"]
         assert dhidden is not None
         direct = None if "hidden" in self.added else self.hidden.place(dhidden, begin, end)
         dx = self.dx[: end - begin] if direct is None else direct
         part = self.dx_part[: end - begin]
-        for panel, weight in self._panels():
+        for panel, weight in panels:
             if panel.start == 0:
                 self.product(dlogits[:, panel], weight, out=dx)
             else:
@@ -156,30 +172,40 @@ class ChunkLoop:
         if direct is None:
             add_rows(dhidden, self.targets.rows[begin:end], dx, "hidden" in self.added)
 
-    def _add_dweight(self, dlogits: FloatArray, x: FloatArray, first: bool) -> None:
+    def _add_dweight(
+        self, dlogits: FloatArray, x: FloatArray, live: FloatArray | None, first: bool
+    ) -> None:
         dweight = self.gradients["weight"]
         assert dweight is not None
         if first and "weight" not in self.added:
-            self.product(dlogits.T, x, out=dweight)
-            return
+            if live is None:
+                self.product(dlogits.T, x, out=dweight)
+                return
+            dweight.fill(0)
         assert self.dw is not None
         # NumPy's products cannot add to their output: they go through a panel that stays cached.
-        for start in range(0, len(dweight), self.plan.panel):
-            rows = dweight[start : start + self.plan.panel]
-            product = self.dw[: len(rows)]
-            self.product(dlogits[:, start : start + len(rows)].T, x, out=product)
-            _core.panel_add(rows, product, None)
+        for start in range(0, dlogits.shape[1], self.plan.panel):
+            part = dlogits[:, start : start + self.plan.panel]
+            product = self.dw[: part.shape[1]]
+            self.product(part.T, x, out=product)
+            if live is None:
+                _core.panel_add(dweight[start : start + len(product)], product, None)
+            else:
+                _core.panel_add(dweight, product, live[start : start + len(product)])
 
-    def _deliver(
-        self, name: str, left: FloatArray, right: FloatArray, scratch: FloatArray, first: bool
+    def _add_dbias(
+        self, dlogits: FloatArray, ones: FloatArray, live: FloatArray | None, first: bool
     ) -> None:
-        gradient = self.gradients[name]
-        assert gradient is not None
-        if first and name not in self.added:
-            self.product(left, right, out=gradient)
-            return
-        self.product(left, right, out=scratch)
-        _core.panel_add(gradient[None], scratch[None], None)
+        dbias = self.gradients["bias"]
+        assert dbias is not None
+        if first and "bias" not in self.added:
+            if live is None:
+                self.product(ones, dlogits, out=dbias)
+                return
+            dbias.fill(0)
+        sums = self.db[: dlogits.shape[1]]
+        self.product(ones, dlogits, out=sums)
+        dbias[slice(None) if live is None else live] += sums
 
     def _clear_rest(self) -> None:
         """Gradients of rows that do not count, and of a call without any that do."""

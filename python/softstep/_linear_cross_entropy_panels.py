@@ -29,6 +29,17 @@ class WeightPanels:
             _widen(panel, rows)
             yield slice(start, start + len(rows)), panel
 
+    def picked(self, classes: FloatArray, size: int) -> Iterator[tuple[slice, FloatArray]]:
+        """Copy the rows of these classes, panel by panel; the slices are of `classes`."""
+        for start in range(0, len(classes), size):
+            rows = classes[start : start + size]
+            panel = self.scratch[: len(rows)]
+            if _adjacent(self.weight):
+                _core.panel_copy(panel, self.weight, rows)
+            else:
+                panel[...] = self.weight[rows]
+            yield slice(start, start + len(rows)), panel
+
 
 class HiddenRows:
     """The rows of hidden that count, as the left operand of a product."""
@@ -79,7 +90,7 @@ def add_rows(to: FloatArray, rows: FloatArray, values: FloatArray, adds: bool) -
 def _rows_of(hidden: FloatArray) -> FloatArray | None:
     """Return a view with two axes and adjacent features, if there is one."""
     features = hidden.shape[-1]
-    if features > 1 and hidden.strides[-1] != hidden.itemsize:
+    if not _adjacent(hidden):
         return None
     if hidden.ndim == 2:
         return hidden
@@ -91,6 +102,10 @@ def _rows_of(hidden: FloatArray) -> FloatArray | None:
             return None
         stride = step * size
     return hidden.reshape(-1, features)
+
+
+def _adjacent(array: FloatArray) -> bool:
+    return array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
 
 
 def _blas_reads(matrix: FloatArray) -> bool:
@@ -108,7 +123,7 @@ def _blas_reads(matrix: FloatArray) -> bool:
 
 
 def _widen(to: FloatArray, rows: FloatArray) -> None:
-    if rows.shape[1] <= 1 or rows.strides[1] == rows.itemsize:
+    if _adjacent(rows):
         _core.panel_copy(to, rows, None)
     else:
         to[...] = rows

@@ -110,6 +110,22 @@ class Targets:
         """Return what picks the counting rows [begin, end) out of all."""
         return slice(begin, end) if self._kept is None else self._kept[begin:end]
 
+    def classes(self, begin: int, end: int) -> FloatArray:
+        """Return the classes that rows [begin, end) have as targets; none if they are dense."""
+        if self.dense:
+            return np.empty(0, np.intp)
+        found: FloatArray = self.target[self.picked(begin, end)].reshape(-1)
+        kept: FloatArray = found[found != self._options.ignore_index]
+        return kept.astype(np.intp)
+
+    def shares(self, begin: int, end: int) -> FloatArray:
+        """Return what rows [begin, end) count in the reduced loss, without class weights."""
+        share: FloatArray = np.ones(end - begin, self.dtype)
+        if self._sample_weight is not None:
+            np.abs(self._sample_weight[self.picked(begin, end)], out=share)
+        np.divide(share, self.denominator, out=share)
+        return share
+
     def cross_entropy(
         self,
         logits: FloatArray,
