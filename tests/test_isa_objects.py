@@ -94,42 +94,33 @@ def test_only_the_registers_of_the_level_are_used(level: str) -> None:
     assert any(widest in letters for letters in used.values())
 
 
-# Vector registers that such a loop, of four exponentials, may put on the stack and take again. 16
-# registers do not hold its constants beside four running sums; NEON's multiply-add overwrites its
+HOT = ["softmax_rows.cpp.o", "cross_entropy_rows.cpp.o"]
+# Vector registers that a loop of four exponentials may put on the stack and take again: 16 of them
+# do not hold the constants of float64 beside the sums, and NEON's multiply-add overwrites its
 # addend, so that each step of the polynomial needs a copy of a coefficient.
-SPILLED = {"x86_64_v3": 7, "x86_64_v4": 0, "aarch64": 6}
-# Functions whose loops take most of the time, and in which file.
-HOT = {
-    "softmax_rows.cpp.o": ("logsumexp_rows",),
-    "cross_entropy_rows.cpp.o": ("all_rows",),
-}
+SPILLED = {"x86_64_v3": 2, "x86_64_v4": 0, "aarch64": 3}
 
 
-def exponential_loops(level: str, file: str, function: str) -> list[Loop]:
-    """The streaming loops with a polynomial in `function`, but for those of rare options."""
+def exponential_loops(level: str, file: str) -> list[Loop]:
+    """The streaming loops with a polynomial, but for those of the softcap."""
     (path,) = (p for p in objects(level) if p.name == file)
-    return [
-        loop
-        for loop in innermost_loops(path)
-        if loop.streams
-        and loop.multiply_adds >= 8
-        and function in loop.function
-        and "CappedShift" not in loop.function
-    ]
+    loops = [loop for loop in innermost_loops(path) if loop.streams and loop.multiply_adds >= 8]
+    return [loop for loop in loops if "CappedShift" not in loop.function]
 
 
 @pytest.mark.parametrize("level", [level for level in built() if level != "x86_64_v2"])
-@pytest.mark.parametrize(("file", "function"), [(f, n) for f, names in HOT.items() for n in names])
-def test_hot_loops_use_whole_registers(level: str, file: str, function: str) -> None:
+@pytest.mark.parametrize("file", HOT)
+def test_hot_loops_use_whole_registers(level: str, file: str) -> None:
     """x86_64_v2 has no FMA by which to know these loops."""
-    loops = exponential_loops(level, file, function)
-    types = ("float", "double", "Float16", "BFloat16")
-    for of in types:
-        assert any(re.search(rf"<(softstep::)?{of},", loop.function) for loop in loops), of
+    loops = exponential_loops(level, file)
+    for of in ("float", "double", "Float16", "BFloat16"):
+        assert any(re.search(rf"[<:]{of},", loop.function) for loop in loops), of
     for loop in loops:
         assert loop.widths == {WIDTHS[level]}, loop.function
         assert not loop.calls, loop.function
-        assert len(loop.spilled) <= SPILLED[level], f"{loop.function}: {loop.spilled}"
+        float32 = file.startswith("cross_entropy") and "<float, " in loop.function
+        most = 0 if float32 else SPILLED[level]
+        assert len(loop.spilled) <= most, f"{loop.function}: {loop.spilled}"
 
 
 def test_spills_and_calls_are_seen(tmp_path: Path) -> None:
