@@ -263,8 +263,4 @@ std::vector<py::ssize_t> without_axis(const std::vector<py::ssize_t>& shape, py:
   return rest;
 }
 
-py::array new_array(const std::vector<py::ssize_t>& shape, const py::array& like) {
-  return py::array(like.dtype(), shape);
-}
-
 } // namespace softstep::bindings

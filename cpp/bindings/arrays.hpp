@@ -73,7 +73,7 @@ py::ssize_t as_axis(const py::handle& axis, const py::array& array, const char* 
 
 std::vector<py::ssize_t> without_axis(const std::vector<py::ssize_t>& shape, py::ssize_t axis);
 
-// A fresh C-contiguous array of the dtype of `like`.
+// A fresh C-contiguous array of the dtype of `like` (result_memory.cpp).
 py::array new_array(const std::vector<py::ssize_t>& shape, const py::array& like);
 
 // Element strides and class stride of an array as an operand of a row problem.

@@ -1,4 +1,5 @@
 #include "bindings/arrays.hpp"
+#include "bindings/result_memory.hpp"
 #include "dispatch/dispatch.hpp"
 #include "parallel/parallel.hpp"
 
@@ -48,6 +49,7 @@ void register_runtime(py::module_& m) {
   m.def("num_threads_source", &parallel::num_threads_source);
   m.def("parallel_backend", &parallel::backend);
   m.def("compiler", &compiler);
+  m.def("release_results", &release_results);
   m.def(
       "exp",
       [](const py::array& x) {

@@ -13,23 +13,36 @@ namespace {
 
 // kKeep: the exponentials stay in dlogits from the first sweep to the second.
 template <class S, class Shift, bool kDense, bool kGradient, bool kKeep> class CrossEntropyRow {
+public:
   using T = Compute<S>;
 
-public:
   CrossEntropyRow(const CrossEntropyTask<S>& task_, Size row)
       : task(task_), target(task_, row), scale(static_cast<double>(task_.scale)),
         d(kGradient ? task_.dlogits.data + row * task_.dlogits.stride : nullptr),
+        kept(kKeep && kGradient ? exponentials(task_, d, row) : nullptr),
         hole(target.points == 1 ? target.point(0) : -1),
-        sweep(task_.cols, {task_.scale, task_.softcap}) {}
+        sweep(task_.cols, {task_.scale, task_.softcap}), ignored(target.ignored()) {}
 
-  void run() {
-    if (target.ignored())
+  [[gnu::noinline]] void start() {
+    if (!ignored)
+      sweep.start(target.x);
+  }
+  [[gnu::noinline]] void run() {
+    if (!ignored)
+      sweep_logits();
+  }
+  [[gnu::noinline]] void finish() {
+    if (ignored)
       return ignore();
-    sweep_logits();
     sum_up();
-    write_results();
+    // The logarithms are slow and seldom needed for the gradient: they wait until it is under way.
+    if (task.z_loss != 0)
+      take_logs();
     if constexpr (kGradient)
       write_gradient();
+    if (task.z_loss == 0)
+      take_logs();
+    write_results();
   }
 
 private:
@@ -37,8 +50,10 @@ private:
   const RowTarget<S> target;
   const double scale;
   S* const d;
+  T* const kept;   // the exponentials between the sweeps
   const Size hole; // a single target's exponential stays out of the sum: see row_logs
   RowSweep<S, Shift, kKeep && kGradient> sweep;
+  const bool ignored;
   RowGathered<S> gathered;
   T logits[kKeep ? 1 : kMaxPoints]; // of the points, which an in-place sweep overwrites
 
@@ -61,7 +76,7 @@ private:
     for (Size k = 0; k < target.points; ++k)
       logits[k] = target.point(k) < 0 ? T(0) : static_cast<T>(get(target.x + target.point(k)));
     T reference = -kInfinity<T>;
-    sweep.run(d, target.x, hole, [&](Size begin, Size end, T max) {
+    sweep.run(kept, target.x, hole, [&](Size begin, Size end, T max) {
       const auto u = [&, shift = Shift(max, sweep.scale)](Size i) {
         return shift(load(target.x + i));
       };
@@ -88,16 +103,15 @@ private:
     return (static_cast<double>(capped) - static_cast<double>(sweep.max)) * scale;
   }
 
-  void sum_up() {
-    const double u = hole < 0 ? 0 : u_of_point(0), in_hole = hole < 0 ? 0 : exp_scalar(u);
-    sum = sweep.sum + in_hole;
+  void take_logs() {
+    const double u = hole < 0 ? 0 : u_of_point(0);
     if (sweep.infinite && !sweep.nan) { // relative to the infinity
       log_s = 0;
       nll = -u;
     } else if (!(sum > 0)) { // all classes -inf, or a NaN
       log_s = nll = sum / sum;
-    } else if (in_hole >= sweep.sum) { // near certainty the target must not hide the others
-      nll = log1p_scalar(sweep.sum / in_hole);
+    } else if (sweep.in_hole >= sweep.sum) { // near certainty the target must not hide the others
+      nll = log1p_scalar(sweep.sum / sweep.in_hole);
       log_s = nll + u;
     } else {
       log_s = log_scalar(sum);
@@ -108,6 +122,11 @@ private:
         sweep.max == -kInfinity<T> && sweep.sum == 0 && (hole < 0 || logits[0] == -kInfinity<T>);
     lse = masked ? top : top + log_s; // -inf for a row of -inf
     drift = task.z_loss != 0 ? 2 * static_cast<double>(task.z_loss) * lse : 0;
+  }
+
+  void sum_up() {
+    sum = sweep.sum + sweep.in_hole;
+    drift = 0;
     mass = moment = spread = point_mass = point_moment = 0;
     if constexpr (kDense) {
       const double classes = gathered.finite - (task.smooth_others ? 1 : 0);
@@ -167,9 +186,13 @@ private:
       return p;
     };
     if constexpr (kKeep) {
-      sweep.for_each_run([&](Size begin, Size end, double correction) {
-        const Vec<T> factor = broadcast(static_cast<T>(total * correction));
-        map_row(d, begin, end, [&](Size i) { return without_mass(load(d + i) * factor, i); });
+      sweep.for_each_run([&, to = d, e = kept](Size begin, Size end, double correction) {
+        const T scalar = static_cast<T>(total * correction);
+        const Vec<T> factor = broadcast(scalar);
+        if constexpr (!kDense && !kKeepsExponentials<S>)
+          if (scalar - scalar == 0) // finite, so no NaN in the row: its sum would be NaN
+            return map_row<true>(to, begin, end, [&](Size i) { return load(e + i) * factor; });
+        map_row(to, begin, end, [&](Size i) { return without_mass(load(e + i) * factor, i); });
       });
     } else {
       const Vec<T> factor = broadcast(static_cast<T>(total));
@@ -187,7 +210,7 @@ private:
   // The gradient at a point's class, times T: all that lies on the class, for a single rounding.
   double point_gradient(Size k) const {
     const Size c = target.point(k);
-    const double p = exp_scalar(u_of_point(k)) / sum,
+    const double p = (hole >= 0 ? sweep.in_hole : exp_scalar(u_of_point(k))) / sum,
                  q = target.is_smoothed(c, logits[k]) ? spread * target.weight(c) : 0;
     double at_class = 0;
     for (Size j = 0; j < target.points; ++j)
@@ -199,6 +222,15 @@ private:
     return gradient * static_cast<double>(Shift::slope(broadcast(logits[k]), sweep.scale)[0]);
   }
 
+  // Half precision cannot hold them without a second rounding. Of two rows under way, each has its
+  // half of the scratch.
+  static T* exponentials(const CrossEntropyTask<S>& task, S* row_of_d, Size row) {
+    if constexpr (kKeepsExponentials<S>)
+      return row_of_d;
+    else
+      return task.scratch + (pairs_rows<T>(task.cols) ? row % 2 * task.cols : 0);
+  }
+
   void set(T* results, double value) const {
     if (results)
       results[target.row] = static_cast<T>(value);
@@ -207,28 +239,22 @@ private:
 
 template <class S, class Shift, bool kDense, bool kGradient, bool kKeep>
 void all_rows(const CrossEntropyTask<S>& task) {
-  for (Size row = 0; row < task.rows; ++row)
-    CrossEntropyRow<S, Shift, kDense, kGradient, kKeep>(task, row).run();
+  for_each_row<CrossEntropyRow<S, Shift, kDense, kGradient, kKeep>>(task);
 }
 
-template <class S, class Shift, bool kKeep> void by_target(const CrossEntropyTask<S>& task) {
+template <class S, class Shift> void by_target(const CrossEntropyTask<S>& task) {
   if (task.dlogits.data)
-    has_dense_mass(task) ? all_rows<S, Shift, true, true, kKeep>(task)
-                         : all_rows<S, Shift, false, true, kKeep>(task);
+    has_dense_mass(task) ? all_rows<S, Shift, true, true, true>(task)
+                         : all_rows<S, Shift, false, true, true>(task);
   else
-    has_dense_mass(task) ? all_rows<S, Shift, true, false, kKeep>(task)
-                         : all_rows<S, Shift, false, false, kKeep>(task);
+    has_dense_mass(task) ? all_rows<S, Shift, true, false, true>(task)
+                         : all_rows<S, Shift, false, false, true>(task);
 }
 
 template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept {
   using T = Compute<S>;
-  if constexpr (kKeepsExponentials<S>) {
-    if (keeps_exponentials(task) && task.points <= 1)
-      return task.scale == 1 ? by_target<S, UnitShift<T>, true>(task)
-                             : by_target<S, ScaledShift<T>, true>(task);
-  } else if (task.softcap == 0) {
-    return by_target<S, ScaledShift<T>, false>(task);
-  }
+  if (keeps_exponentials(task) && task.points <= 1)
+    return task.scale == 1 ? by_target<S, UnitShift<T>>(task) : by_target<S, ScaledShift<T>>(task);
   task.dlogits.data ? all_rows<S, CappedShift<T>, true, true, false>(task)
                     : all_rows<S, CappedShift<T>, true, false, false>(task);
 }

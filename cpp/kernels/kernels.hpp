@@ -79,6 +79,7 @@ template <class S> struct CrossEntropyTask {
   T* entropy;
   T* dtemperature; // d(loss)/d(temperature) of the row
   std::int32_t* argmax;
+  float* scratch; // of half precision: 2 cols for exponentials, or null, which is slower
 };
 
 template <class T> struct HingeTask {

@@ -31,14 +31,19 @@ template <class T> SOFTSTEP_INLINE Mask<T> last_lanes(Size n) {
   return lane_index<T>() >= static_cast<typename LaneInt<T>::type>(kLanes<T> - n);
 }
 
-// y[i] = f(i) for begin <= i < end, a vector at a time. f may read y[i].
-template <class S, class F> SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
+// y[i] = f(i) for begin <= i < end, a vector at a time. f may read y[i]. kNumbers: it is no NaN.
+template <bool kNumbers = false, class S, class F>
+SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
   using T = Compute<S>;
   constexpr Size w = kLanes<T>;
   Size i = begin;
 #pragma GCC unroll 4
-  for (; i + w <= end; i += w)
-    store(y + i, f(i));
+  for (; i + w <= end; i += w) {
+    if constexpr (kNumbers)
+      store_number(y + i, f(i));
+    else
+      store(y + i, f(i));
+  }
   if (i < end) {
     const Mask<T> rest = last_lanes<T>(end - i);
     store(y + end - w, select<T>(rest, f(end - w), load(y + end - w)));
@@ -97,26 +102,32 @@ template <class S> bool has_nan(const S* x, Size begin, Size end) {
   return found != found;
 }
 
-template <bool kStore, class S, class Shift>
-SOFTSTEP_INLINE Vec<Compute<S>> exp_at(S* e, const S* x, Size i, const Shift& shift) {
-  const Vec<Compute<S>> v = exp<Compute<S>>(shift(load(x + i)));
+template <bool kStore, class S, class Shift, class T = Compute<S>>
+SOFTSTEP_INLINE Vec<T> exp_at(T* e, const S* x, Size i, const Shift& shift) {
+  const Vec<T> v = exp<T>(shift(load(x + i)));
   if constexpr (kStore)
     store(e + i, v);
   return v;
 }
 
-// Whole vectors only.
-template <bool kStore, class S, class Shift>
-SOFTSTEP_INLINE FourSums<Compute<S>> exp_vectors(S* e, const S* x, Size from, Size to,
-                                                 const Shift& shift, FourSums<Compute<S>> sum) {
-  constexpr Size w = kLanes<Compute<S>>;
+// An exponential takes longer than an addition: two sums do, and leave registers to its constants.
+template <class T> struct TwoSums {
+  Vec<T> a{}, b{};
+  SOFTSTEP_INLINE T total() const { return reduce<T>(a + b); }
+};
+
+// Whole vectors only. The maximum of the next block has been searched: that after it is fetched.
+template <bool kStore, class S, class Shift, class T = Compute<S>>
+SOFTSTEP_INLINE TwoSums<T> exp_vectors(T* e, const S* x, Size from, Size to, const Shift& shift,
+                                       TwoSums<T> sum) {
+  constexpr Size w = kLanes<T>;
   Size i = from;
   for (; i + 4 * w <= to; i += 4 * w) {
-    prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + kBlock);
+    prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + 2 * kBlock);
     sum.a += exp_at<kStore>(e, x, i, shift);
     sum.b += exp_at<kStore>(e, x, i + w, shift);
-    sum.c += exp_at<kStore>(e, x, i + 2 * w, shift);
-    sum.d += exp_at<kStore>(e, x, i + 3 * w, shift);
+    sum.a += exp_at<kStore>(e, x, i + 2 * w, shift);
+    sum.b += exp_at<kStore>(e, x, i + 3 * w, shift);
   }
   for (; i < to; i += w)
     sum.a += exp_at<kStore>(e, x, i, shift);
@@ -129,19 +140,25 @@ template <class T> SOFTSTEP_INLINE Mask<T> without_hole(Size hole, Size at) {
   return lane_index<T>() != static_cast<typename LaneInt<T>::type>(lane);
 }
 
+template <class T> struct BlockSum {
+  T sum;         // without the hole
+  T in_hole = 0; // if the hole is in the block
+};
+
 // Exponentials of one block, stored if kStore, and their sum without the class `hole` (or -1).
-template <bool kStore, class S, class Shift>
-SOFTSTEP_INLINE Compute<S> exp_block(S* e, const S* x, Size begin, Size end, Size hole,
-                                     const Shift& shift) {
-  using T = Compute<S>;
+template <bool kStore, class S, class Shift, class T = Compute<S>>
+SOFTSTEP_INLINE BlockSum<T> exp_block(T* e, const S* x, Size begin, Size end, Size hole,
+                                      const Shift& shift) {
   constexpr Size w = kLanes<T>;
   const Size whole = begin + (end - begin) / w * w;
   const bool split = hole >= begin && hole < whole;
   const Size at = split ? begin + (hole - begin) / w * w : whole;
-  FourSums<T> sum = exp_vectors<kStore>(e, x, begin, at, shift, FourSums<T>{});
+  BlockSum<T> result;
+  TwoSums<T> sum = exp_vectors<kStore>(e, x, begin, at, shift, TwoSums<T>{});
   if (split) {
     const Vec<T> v = exp_at<kStore>(e, x, at, shift);
     sum.b += select<T>(without_hole<T>(hole, at), v, Vec<T>{});
+    result.in_hole = v[hole - at];
     sum = exp_vectors<kStore>(e, x, at + w, whole, shift, sum);
   }
   if (whole < end) {
@@ -149,9 +166,12 @@ SOFTSTEP_INLINE Compute<S> exp_block(S* e, const S* x, Size begin, Size end, Siz
     const Vec<T> v = exp<T>(shift(load(x + end - w)));
     if constexpr (kStore)
       store(e + end - w, select<T>(rest, v, load(e + end - w)));
-    sum.c += select<T>(rest & without_hole<T>(hole, end - w), v, Vec<T>{});
+    sum.b += select<T>(rest & without_hole<T>(hole, end - w), v, Vec<T>{});
+    if (hole >= whole && hole < end)
+      result.in_hole = v[hole - (end - w)];
   }
-  return sum.total();
+  result.sum = sum.total();
+  return result;
 }
 
 // The running maximum and the sum of exponentials of a row, block by block; if kStore, with the
@@ -162,26 +182,44 @@ template <class S, class Shift, bool kStore> struct RowSweep {
   ShiftScale<T> scale;
   T max = -kInfinity<T>; // of the (capped) logits
   double sum = 0;        // of exp((x - max) * scale), without the hole
+  double in_hole = 0;    // the same of the hole
   // A row with +inf has the sum NaN, but a NaN of its own only if it holds one.
   bool infinite = false, nan = false;
+  T next_top; // largest logit of the next block
   T block_max[kMaxBlocks];
 
   SOFTSTEP_INLINE RowSweep(Size cols, ShiftScale<T> row_scale)
       : blocks(cut_row(cols)), scale(row_scale) {}
 
-  // before(begin, end, max) sees each block's logits while they are cached and not overwritten.
-  template <class Before> SOFTSTEP_INLINE void run(S* e, const S* x, Size hole, Before before) {
+  // A block's maximum is searched before the exponentials of the block before it: these do not wait
+  // for it to be folded.
+  SOFTSTEP_INLINE void start(const S* x) { next_top = max_row(x, blocks.begin(0), blocks.end(0)); }
+
+  // After start. before(begin, end, max) sees each block's logits while they are cached and not
+  // overwritten.
+  template <class Before> SOFTSTEP_INLINE void run(T* e, const S* x, Size hole, Before before) {
+    T hole_max = 0;
     for (Size b = 0; b < blocks.count; ++b) {
       const Size begin = blocks.begin(b), end = blocks.end(b);
-      raise_max(Shift::cap(max_row(x, begin, end), scale));
+      const T top = next_top;
+      if (b + 1 < blocks.count)
+        next_top = max_row(x, blocks.begin(b + 1), blocks.end(b + 1));
+      raise_max(Shift::cap(top, scale));
       if (max == kInfinity<T>) {
         nan |= (!infinite && sum != sum) || has_nan(x, begin, end);
         infinite = true;
       }
       block_max[b] = max;
       before(begin, end, max);
-      sum += static_cast<double>(exp_block<kStore>(e, x, begin, end, hole, Shift(max, scale)));
+      const BlockSum<T> block = exp_block<kStore>(e, x, begin, end, hole, Shift(max, scale));
+      sum += static_cast<double>(block.sum);
+      if (hole >= begin && hole < end) {
+        in_hole = static_cast<double>(block.in_hole);
+        hole_max = max;
+      }
     }
+    if (hole >= 0)
+      in_hole *= factor(hole_max, max);
   }
 
   SOFTSTEP_INLINE void raise_max(T candidate) {
@@ -219,6 +257,33 @@ template <class S, class Shift, bool kStore> struct RowSweep {
 struct NoBefore {
   template <class T> SOFTSTEP_INLINE void operator()(Size, Size, T) const {}
 };
+
+// Two rows this short are under way at once: what one waits for, its folded maximum and sum and the
+// division by it, is hidden by the sweeps of the other.
+constexpr Size kPairedBytes = 8192;
+template <class T> SOFTSTEP_INLINE bool pairs_rows(Size cols) {
+  return cols * static_cast<Size>(sizeof(T)) <= kPairedBytes;
+}
+
+template <class Row, class Task> SOFTSTEP_INLINE void for_each_row(const Task& task) {
+  Size row = 0;
+  if (pairs_rows<typename Row::T>(task.cols))
+    for (; row + 2 <= task.rows; row += 2) {
+      Row a(task, row), b(task, row + 1);
+      a.start();
+      b.start();
+      a.run();
+      b.run();
+      a.finish();
+      b.finish();
+    }
+  for (; row < task.rows; ++row) {
+    Row one(task, row);
+    one.start();
+    one.run();
+    one.finish();
+  }
+}
 
 } // namespace
 } // namespace softstep::KERNEL_ISA

@@ -112,6 +112,7 @@ template <class T> SOFTSTEP_INLINE T reduce_max(Vec<T> v) {
 }
 
 template <Size Bytes> SOFTSTEP_INLINE void prefetch(const void* from) {
+#pragma GCC unroll 8
   for (Size i = 0; i < Bytes; i += kCacheLine)
     __builtin_prefetch(static_cast<const char*>(from) + i);
 }

@@ -5,39 +5,57 @@
 namespace softstep::KERNEL_ISA {
 namespace {
 
-template <class S, class Shift> void softmax_rows(const SoftmaxTask<S>& task) {
+template <class S, class Shift, bool kStore> struct SoftmaxRow {
   using T = Compute<S>;
-  for (Size row = 0; row < task.rows; ++row) {
-    const S* x = task.x.data + row * task.x.stride;
-    S* y = task.y.data + row * task.y.stride;
-    RowSweep<S, Shift, kKeepsExponentials<S>> sweep(task.cols, {task.scale});
-    sweep.run(y, x, -1, NoBefore{});
+  const SoftmaxTask<S>& task;
+  const S* const x;
+  S* const y;
+  RowSweep<S, Shift, kStore> sweep;
+
+  SoftmaxRow(const SoftmaxTask<S>& t, Size row)
+      : task(t), x(t.x.data + row * t.x.stride),
+        y(t.y.data ? t.y.data + row * t.y.stride : nullptr), sweep(t.cols, {t.scale}) {}
+  SOFTSTEP_INLINE void start() { sweep.start(x); }
+  [[gnu::noinline]] void run() {
+    if constexpr (kStore)
+      sweep.run(y, x, -1, NoBefore{});
+    else
+      sweep.run(nullptr, x, -1, NoBefore{});
+  }
+};
+
+template <class S, class Shift>
+struct ProbabilityRow : SoftmaxRow<S, Shift, kKeepsExponentials<S>> {
+  using Base = SoftmaxRow<S, Shift, kKeepsExponentials<S>>;
+  using Base::Base, Base::sweep, Base::x, Base::y;
+  using typename Base::T;
+
+  [[gnu::noinline]] void finish() {
     if constexpr (kKeepsExponentials<S>) {
-      sweep.for_each_run([&](Size begin, Size end, double correction) {
+      sweep.for_each_run([&, e = y](Size begin, Size end, double correction) {
         const Vec<T> factor = broadcast(static_cast<T>(correction / sweep.sum));
-        map_row(y, begin, end, [&](Size i) { return load(y + i) * factor; });
+        map_row(e, begin, end, [&](Size i) { return load(e + i) * factor; });
       });
     } else {
-      const Shift shift(sweep.max, {task.scale});
+      const Shift shift(sweep.max, sweep.scale);
       const Vec<T> factor = broadcast(static_cast<T>(1 / sweep.sum));
-      map_row(y, 0, task.cols, [&](Size i) { return exp<T>(shift(load(x + i))) * factor; });
+      map_row(y, 0, this->task.cols, [&](Size i) { return exp<T>(shift(load(x + i))) * factor; });
     }
   }
-}
+};
 
-template <class S, class Shift> void log_softmax_rows(const SoftmaxTask<S>& task) {
-  using T = Compute<S>;
-  for (Size row = 0; row < task.rows; ++row) {
-    const S* x = task.x.data + row * task.x.stride;
-    S* y = task.y.data + row * task.y.stride;
-    RowSweep<S, Shift, false> sweep(task.cols, {task.scale});
-    sweep.run(y, x, -1, NoBefore{});
-    const Vec<T> max = broadcast(sweep.max), scale = broadcast(task.scale);
+template <class S, class Shift> struct LogProbabilityRow : SoftmaxRow<S, Shift, false> {
+  using Base = SoftmaxRow<S, Shift, false>;
+  using Base::Base, Base::sweep, Base::x, Base::y;
+  using typename Base::T;
+
+  [[gnu::noinline]] void finish() {
+    const Vec<T> max = broadcast(sweep.max), scale = broadcast(sweep.scale.scale);
     const Vec<T> log_s = broadcast(static_cast<T>(sweep.log_sum()));
     // In this order: max + log sum first would lose the bits of large logits.
-    map_row(y, 0, task.cols, [&](Size i) { return (load(x + i) - max) * scale - log_s; });
+    map_row(y, 0, this->task.cols, [&](Size i) { return (load(x + i) - max) * scale - log_s; });
   }
-}
+};
 
 // log of the row's sum. Next to 1 the lanes' rounding would be all of it: then the sum is made
 // again without its largest class, whose exponential is exactly 1.
@@ -50,20 +68,33 @@ double precise_log_sum(const RowSweep<S, Shift, false>& sweep, const S* x, Size 
   while (get(x + largest) != sweep.max)
     ++largest;
   RowSweep<S, Shift, false> others(cols, sweep.scale);
+  others.start(x);
   others.run(nullptr, x, largest, NoBefore{});
   return log1p_scalar(others.sum);
 }
 
-template <class S, class Shift> void logsumexp_rows(const SoftmaxTask<S>& task) {
-  using T = Compute<S>;
-  for (Size row = 0; row < task.rows; ++row) {
-    const S* x = task.x.data + row * task.x.stride;
-    RowSweep<S, Shift, false> sweep(task.cols, {task.scale});
-    sweep.run(nullptr, x, -1, NoBefore{});
-    const double max = static_cast<double>(sweep.max) * static_cast<double>(task.scale);
+template <class S, class Shift> struct LogSumRow : SoftmaxRow<S, Shift, false> {
+  using Base = SoftmaxRow<S, Shift, false>;
+  using Base::sweep, Base::x;
+  using typename Base::T;
+  S* const result;
+
+  LogSumRow(const SoftmaxTask<S>& t, Size row) : Base(t, row), result(t.row_result + row) {}
+  [[gnu::noinline]] void finish() {
+    const double max = static_cast<double>(sweep.max) * static_cast<double>(sweep.scale.scale);
     const bool masked = sweep.max == -kInfinity<T> && sweep.sum == 0;
-    put(task.row_result + row, masked ? max : max + precise_log_sum(sweep, x, task.cols));
+    put(result, masked ? max : max + precise_log_sum(sweep, x, this->task.cols));
   }
+};
+
+template <class S, class Shift> void softmax_rows(const SoftmaxTask<S>& task) {
+  for_each_row<ProbabilityRow<S, Shift>>(task);
+}
+template <class S, class Shift> void log_softmax_rows(const SoftmaxTask<S>& task) {
+  for_each_row<LogProbabilityRow<S, Shift>>(task);
+}
+template <class S, class Shift> void logsumexp_rows(const SoftmaxTask<S>& task) {
+  for_each_row<LogSumRow<S, Shift>>(task);
 }
 
 // H = log s - (sum of e u) / s with u = (x - max) * scale, e = exp(u), s = sum of e; 0 * -inf is 0.
@@ -74,6 +105,7 @@ template <class S, class Shift> void entropy_rows(const SoftmaxTask<S>& task) {
     RowSweep<S, Shift, false> sweep(task.cols, {task.scale});
     double moment = 0; // of the blocks so far, relative to `reference`
     T reference = -kInfinity<T>;
+    sweep.start(x);
     sweep.run(nullptr, x, -1, [&](Size begin, Size end, T max) {
       // sweep.sum is still that of the blocks before, but already relative to max.
       if (max > reference && reference != -kInfinity<T>) {

@@ -7,7 +7,7 @@
 
 // Intrinsics are always inlined, so this header leaves no symbol behind. The maskz forms spare GCC
 // 12 its false alarm about an uninitialised source (GCC PR105593).
-#if defined(__F16C__)
+#if defined(__F16C__) // so every level with AVX2
 #include <immintrin.h>
 #endif
 
@@ -19,18 +19,48 @@ using WideBits [[gnu::vector_size(kVectorBytes)]] = std::uint32_t;
 
 SOFTSTEP_INLINE WideBits wide_bits(Vec<float> v) { return reinterpret_cast<WideBits>(v); }
 
+// GCC 12 makes four instructions of a __builtin_convertvector where the CPU has one or two.
+SOFTSTEP_INLINE WideBits widen_bits(HalfBits half) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<WideBits>(
+      _mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(half)));
+#elif defined(__AVX2__) && defined(__F16C__)
+  return reinterpret_cast<WideBits>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(half)));
+#else
+  return __builtin_convertvector(half, WideBits);
+#endif
+}
+// Of bits below 2^16.
+SOFTSTEP_INLINE HalfBits narrow_bits(WideBits bits) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<HalfBits>(
+      _mm512_maskz_cvtepi32_epi16(0xffff, reinterpret_cast<__m512i>(bits)));
+#elif defined(__AVX2__) && defined(__F16C__)
+  const __m256i wide = reinterpret_cast<__m256i>(bits);
+  return reinterpret_cast<HalfBits>(
+      _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(wide, wide), 0x08)));
+#else
+  return __builtin_convertvector(bits, HalfBits);
+#endif
+}
+
 template <class S> struct Codec;
 
 template <> struct Codec<BFloat16> {
   SOFTSTEP_INLINE static Vec<float> widen(HalfBits half) {
-    return reinterpret_cast<Vec<float>>(__builtin_convertvector(half, WideBits) << 16);
+    return reinterpret_cast<Vec<float>>(widen_bits(half) << 16);
+  }
+  SOFTSTEP_INLINE static WideBits rounded(WideBits bits) {
+    return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   }
   SOFTSTEP_INLINE static HalfBits narrow(Vec<float> v) {
     const WideBits bits = wide_bits(v);
-    const WideBits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     // Rounding must not carry a NaN into the sign.
     const WideBits nan = (bits >> 16) | 0x40;
-    return __builtin_convertvector(v == v ? rounded : nan, HalfBits);
+    return narrow_bits(v == v ? rounded(bits) : nan);
+  }
+  SOFTSTEP_INLINE static HalfBits narrow_number(Vec<float> v) {
+    return narrow_bits(rounded(wide_bits(v)));
   }
 };
 
@@ -106,6 +136,13 @@ SOFTSTEP_INLINE void partial_store(BFloat16* to, Size n, Vec<float> v) {
 }
 SOFTSTEP_INLINE void partial_store(Float16* to, Size n, Vec<float> v) {
   partial_store_half(to, n, v);
+}
+
+// As store, of vectors without a NaN.
+template <class S> SOFTSTEP_INLINE void store_number(S* to, Vec<Compute<S>> v) { store(to, v); }
+SOFTSTEP_INLINE void store_number(BFloat16* to, Vec<float> v) {
+  const HalfBits half = Codec<BFloat16>::narrow_number(v);
+  std::memcpy(to, &half, sizeof half);
 }
 
 // Half precision cannot hold an exponential between two sweeps without a second rounding: its

@@ -15,11 +15,11 @@ template <class S> SOFTSTEP_INLINE bool has_dense_mass(const CrossEntropyTask<S>
   return has_probabilities(task) || task.label_smoothing != 0;
 }
 
-// Whether the exponentials can stay in dlogits between the sweeps. Otherwise they are made again,
-// from the logits.
+// Whether the exponentials can be kept between the sweeps, in dlogits or the scratch. Otherwise
+// they are made again, from the logits.
 template <class S> SOFTSTEP_INLINE bool keeps_exponentials(const CrossEntropyTask<S>& task) {
-  return kKeepsExponentials<S> && task.softcap == 0 && !task.smooth_finite && !task.entropy &&
-         !task.dtemperature;
+  return (kKeepsExponentials<S> || task.scratch || !task.dlogits.data) && task.softcap == 0 &&
+         !task.smooth_finite && !task.entropy && !task.dtemperature;
 }
 
 template <class S> struct RowTarget {

@@ -46,7 +46,8 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
                             ? problem.z_loss
                             : problem.z_loss * denominators.loss / denominators.z_loss;
   const auto& kernels = dispatch::active_for<S>();
-  for_each_tile(problem.rows, [&](const RowTile<S, Q>& tile) {
+  const bool needs_scratch = !std::is_same_v<S, T> && problem.rows.output.data;
+  const auto on_tile = [&](const RowTile<S, Q>& tile) {
     const auto from = [&](auto* values) { return values ? values + tile.start : nullptr; };
     CrossEntropyTask<S> task{};
     task.logits = {tile.first.data, tile.first.stride};
@@ -77,8 +78,10 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
     task.entropy = from(results.entropy);
     task.dtemperature = from(results.dtemperature);
     task.argmax = from(results.argmax);
+    task.scratch = tile.scratch;
     kernels.cross_entropy[tile.shape]->cross_entropy(task);
-  });
+  };
+  for_each_tile(problem.rows, on_tile, needs_scratch ? 2 * problem.rows.cols : 0);
   if (problem.reduction == Reduction::kNone)
     return 0;
   const double sum = sum_in_order(results.loss, problem.rows.rows);

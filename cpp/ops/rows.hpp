@@ -110,6 +110,7 @@ template <class S, class Q = S> struct RowTile {
   Matrix<S> first;
   Matrix<Q> second;
   Matrix<S> output;
+  float* scratch = nullptr; // of this worker, if the operation asked for some
 };
 
 } // namespace softstep::ops

@@ -25,32 +25,40 @@ void run_direct(const RowProblem<S, Q>& problem, Shape shape, Size start, Size r
 } // namespace detail
 
 // Calls kernel(tile) for tiles that cover all rows once, in parallel. The cut depends on the shape
-// of the problem only.
+// of the problem only. Tiles in the row shape have a scratch of so many floats, of their worker.
 template <class S, class Q, class Kernel>
-void for_each_tile(const RowProblem<S, Q>& problem, Kernel&& kernel) {
+void for_each_tile(const RowProblem<S, Q>& problem, Kernel&& kernel, Size scratch_size = 0) {
   if (problem.rows == 0)
     return;
   const Plan plan =
       plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), problem.classes_adjacent(),
                 problem.rows_adjacent(), problem.mask.data != nullptr);
   std::unique_ptr<RowStage<S, Q>[]> stages;
-  if (plan.staged && plan.shape == kRowShape) {
-    const int workers = parallel::max_workers();
-    stages.reset(new RowStage<S, Q>[static_cast<std::size_t>(workers)]);
-    for (int worker = 0; worker < workers; ++worker)
-      stages[static_cast<std::size_t>(worker)].allocate(problem);
+  std::unique_ptr<float[]> scratch;
+  if (plan.shape == kRowShape && (plan.staged || scratch_size > 0)) {
+    const auto workers = static_cast<std::size_t>(parallel::max_workers());
+    if (scratch_size > 0)
+      scratch.reset(new float[workers * static_cast<std::size_t>(scratch_size)]);
+    if (plan.staged)
+      stages.reset(new RowStage<S, Q>[workers]);
+    for (std::size_t worker = 0; plan.staged && worker < workers; ++worker)
+      stages[worker].allocate(problem);
   }
   const Size inner = problem.inner_rows();
   parallel::for_each_block(plan.blocks, plan.cost_ns, [&](std::int64_t block, int worker) {
+    const auto on_tile = [&](RowTile<S, Q> tile) {
+      tile.scratch = scratch ? scratch.get() + worker * scratch_size : nullptr;
+      kernel(tile);
+    };
     const Size end = std::min(problem.rows, (block + 1) * plan.rows_per_block);
     for (Size row = block * plan.rows_per_block; row < end;) {
       const Size rows = std::min(end - row, inner - row % inner);
       if (!plan.staged)
-        detail::run_direct(problem, plan.shape, row, rows, kernel);
+        detail::run_direct(problem, plan.shape, row, rows, on_tile);
       else if (plan.shape == kLaneShape)
-        run_lanes_staged(problem, row, rows, kernel);
+        run_lanes_staged(problem, row, rows, on_tile);
       else
-        run_rows_staged(problem, row, rows, kernel, stages[static_cast<std::size_t>(worker)]);
+        run_rows_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
       row += rows;
     }
   });

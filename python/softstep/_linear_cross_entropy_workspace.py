@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep import _core
 from softstep._typing import FloatArray
 
 # Measured, docs/design/0006-linear-head.md: more rows at once gain nothing, a panel of this size
@@ -127,7 +128,11 @@ def borrowed(size: int, dtype: np.dtype[Any]) -> Iterator[Arena]:
 
 
 def release_workspace() -> None:
-    """Free the scratch memory that this thread keeps for the linear head's next call.
+    """Free the memory that is kept for later calls.
+
+    That is this thread's scratch memory of the linear head, and, on Linux, the memory of up to two
+    large results (from 4 MiB) that are not in use any more; the system takes the latter by itself
+    when memory is short.
 
     Examples
     --------
@@ -135,3 +140,4 @@ def release_workspace() -> None:
     >>> ss.release_workspace()
     """
     _kept.buffer = None
+    _core.release_results()
