@@ -111,23 +111,21 @@ SOFTSTEP_INLINE Vec<T> exp_at(T* e, const S* x, Size i, const Shift& shift) {
 }
 
 // An exponential takes longer than an addition: two sums do, and leave registers to its constants.
-template <class T> struct TwoSums {
-  Vec<T> a{}, b{};
-  SOFTSTEP_INLINE T total() const { return reduce<T>(a + b); }
-};
+// Vectors of two lanes need four, lest too many equal terms are rounded the same way.
+template <class T> constexpr bool kFourSums = kLanes<T> < 4;
 
 // Whole vectors only. The maximum of the next block has been searched: that after it is fetched.
 template <bool kStore, class S, class Shift, class T = Compute<S>>
-SOFTSTEP_INLINE TwoSums<T> exp_vectors(T* e, const S* x, Size from, Size to, const Shift& shift,
-                                       TwoSums<T> sum) {
+SOFTSTEP_INLINE FourSums<T> exp_vectors(T* e, const S* x, Size from, Size to, const Shift& shift,
+                                        FourSums<T> sum) {
   constexpr Size w = kLanes<T>;
   Size i = from;
   for (; i + 4 * w <= to; i += 4 * w) {
     prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + 2 * kBlock);
     sum.a += exp_at<kStore>(e, x, i, shift);
     sum.b += exp_at<kStore>(e, x, i + w, shift);
-    sum.a += exp_at<kStore>(e, x, i + 2 * w, shift);
-    sum.b += exp_at<kStore>(e, x, i + 3 * w, shift);
+    (kFourSums<T> ? sum.c : sum.a) += exp_at<kStore>(e, x, i + 2 * w, shift);
+    (kFourSums<T> ? sum.d : sum.b) += exp_at<kStore>(e, x, i + 3 * w, shift);
   }
   for (; i < to; i += w)
     sum.a += exp_at<kStore>(e, x, i, shift);
@@ -154,7 +152,7 @@ SOFTSTEP_INLINE BlockSum<T> exp_block(T* e, const S* x, Size begin, Size end, Si
   const bool split = hole >= begin && hole < whole;
   const Size at = split ? begin + (hole - begin) / w * w : whole;
   BlockSum<T> result;
-  TwoSums<T> sum = exp_vectors<kStore>(e, x, begin, at, shift, TwoSums<T>{});
+  FourSums<T> sum = exp_vectors<kStore>(e, x, begin, at, shift, FourSums<T>{});
   if (split) {
     const Vec<T> v = exp_at<kStore>(e, x, at, shift);
     sum.b += select<T>(without_hole<T>(hole, at), v, Vec<T>{});
