@@ -7,6 +7,13 @@
 namespace softstep::KERNEL_ISA {
 namespace {
 
+// What a group knows of its rows after the first sweep, and after their sums.
+template <class T> struct LaneState {
+  Vec<T> top, others, in_hole, u_t, point, mass, moment, expectation;
+  Vec<T> sum, log_s, nll, lse, drift;
+  Mask<T> infinite, argmax;
+};
+
 // kPoint: one class target, whose exponential stays out of the sum. kKeep: the exponentials stay in
 // dlogits from the first sweep to the second.
 template <class S, class Shift, bool kPoint, bool kDense, bool kGradient, bool kKeep, class Group>
@@ -16,61 +23,155 @@ class CrossEntropyLanes {
 
 public:
   SOFTSTEP_INLINE CrossEntropyLanes(const CrossEntropyTask<S>& task_, Group group_)
-      : task(task_), group(group_), by_point(!has_probabilities(task_)),
-        target(task_.target ? load_targets<T>(group_, task_.target) : Mask<T>{}),
-        ignored(ignored_rows()) {}
+      : task(task_), group(group_),
+        target(task_.target ? load_targets<T>(group_, task_.target) : Mask<T>{}) {}
 
-  SOFTSTEP_INLINE void run() {
-    top = max_lanes<T>(group, task.logits, task.cols);
-    for (Size lane = 0; lane < group.count; ++lane)
-      if constexpr (kCapped)
-        top[lane] = Shift::cap(top[lane], {task.scale, task.softcap});
-    infinite = infinite_lanes<T>(group, task.logits, task.cols, top);
-    count_finite();
-    sweep_logits();
-    sum_up();
-    write_results();
-    if constexpr (kGradient)
-      write_gradient();
+  // The three steps, in this order.
+  SOFTSTEP_INLINE void sweep_logits(LaneState<T>& state) const {
+    find_top(state);
+    const Vec<T> finite = count_finite(), reference = finite_reference<T>(state.top);
+    const Matrix<const S> logits = task.logits;
+    const Matrix<S> dlogits = task.dlogits;
+    const T* weight = task.weight;
+    const T scale = task.scale;
+    const Size cols = task.cols;
+    const bool expects = !kKeep && (task.entropy || task.dtemperature), ranks = task.argmax;
+    LaneSum<T> others, mass, moment, expectation;
+    Vec<T> in_hole{}, u_t{}, point{}, largest = broadcast(-kInfinity<T>);
+    Mask<T> argmax{};
+    const auto take = [&](Size c) {
+      const Vec<T> x = group.load_class(logits, c), u = (capped(x) - reference) * scale;
+      const Vec<T> e = exp<T>(u);
+      if constexpr (kPoint) {
+        const Mask<T> here = is_target(c);
+        others += select<T>(here, Vec<T>{}, e);
+        in_hole = select<T>(here, e, in_hole);
+        u_t = select<T>(here, u, u_t);
+        if (weight)
+          point = select<T>(here, broadcast(weight[c]), point);
+      } else {
+        others += e;
+      }
+      if constexpr (kDense) {
+        const Vec<T> q = mass_at(c, x, finite);
+        mass += q;
+        moment += select<T>(q == T(0), Vec<T>{}, q * u); // 0 * -inf is 0
+      }
+      if (expects)
+        expectation += select<T>(e == T(0), Vec<T>{}, e * u);
+      if (ranks) {
+        argmax = x > largest ? Mask<T>{} + static_cast<Int>(c) : argmax;
+        largest = select<T>(x > largest, x, largest);
+      }
+      if constexpr (kGradient && kKeep)
+        group.store_class(dlogits, c, e);
+    };
+    for_each_class(cols, take, [&] {
+      others.fold();
+      if constexpr (kDense) {
+        mass.fold();
+        moment.fold();
+      }
+      if constexpr (!kKeep)
+        expectation.fold();
+    });
+    state.others = others.total();
+    state.mass = mass.total();
+    state.moment = moment.total();
+    state.expectation = expectation.total();
+    state.in_hole = in_hole;
+    state.u_t = u_t;
+    state.point = !kPoint ? Vec<T>{} : weight ? point : broadcast(T(1));
+    state.argmax = argmax;
+  }
+
+  // nll = log(1 + others / in_hole), by the one division where that is below 2, else from the
+  // exponent of the sum: one logarithm for both.
+  SOFTSTEP_INLINE void sum_up(LaneState<T>& state) const {
+    if constexpr (kPoint) {
+      const Vec<T> a = task.mass ? group.load_from(task.mass) : broadcast(T(1));
+      state.point *= (T(1) - task.label_smoothing) * a;
+    }
+    const Vec<T> sum = state.sum = state.others + state.in_hole;
+    const Mask<T> defined = sum > T(0); // no: rows that are -inf throughout or hold a NaN
+    Vec<T> log_s, nll{};
+    if constexpr (kPoint) {
+      const Mask<T> likely = state.in_hole >= state.others;
+      const Vec<T> log_part = log_or_log1p<T>(sum, state.others / state.in_hole, likely);
+      log_s = select<T>(likely, log_part + state.u_t, log_part);
+      nll = select<T>(defined, select<T>(likely, log_part, log_part - state.u_t), kNan);
+      nll = select<T>(state.infinite, -state.u_t, nll);
+    } else {
+      log_s = log<T>(sum);
+    }
+    state.nll = nll;
+    state.log_s = select<T>(state.infinite, Vec<T>{}, // relative to the infinity
+                            select<T>(defined, log_s, kNan));
+    const Vec<T> top = state.top * task.scale;
+    state.lse = select<T>(sum == T(0), top, top + state.log_s); // -inf for a row of -inf
+    state.drift = task.z_loss != 0 ? T(2) * task.z_loss * state.lse : Vec<T>{};
+  }
+
+  SOFTSTEP_INLINE void write(const LaneState<T>& state) const {
+    const Mask<T> ignored = ignored_rows();
+    write_results(state, ignored);
+    if constexpr (kGradient) {
+      write_gradient(state);
+      if (any<T>(ignored))
+        for (Size c = 0; c < task.cols; ++c)
+          group.store_class(task.dlogits, c,
+                            select<T>(ignored, Vec<T>{}, group.load_class(gradient(), c)));
+    }
   }
 
 private:
   static constexpr bool kCapped = Shift::kCapped;
+  static constexpr Vec<T> kNan = Vec<T>{} + static_cast<T>(__builtin_nanf(""));
 
   const CrossEntropyTask<S>& task;
   const Group group;
-  const bool by_point;
-  const Mask<T> target, ignored;
-  Vec<T> top, finite, others, sum, in_hole{}, u_t{}, point{}, mass{}, moment{}, expectation{};
-  Vec<T> log_s, nll, lse, drift{};
-  Mask<T> infinite, argmax{};
+  const Mask<T> target;
+
+  SOFTSTEP_INLINE Mask<T> is_target(Size c) const { return target == static_cast<Int>(c); }
+  SOFTSTEP_INLINE Matrix<const S> gradient() const {
+    return {task.dlogits.data, task.dlogits.stride};
+  }
+  SOFTSTEP_INLINE Vec<T> capped(Vec<T> x) const {
+    if constexpr (kCapped)
+      return soft_cap<T>(x, task.softcap);
+    return x;
+  }
 
   SOFTSTEP_INLINE Mask<T> ignored_rows() const {
     Mask<T> none = target == static_cast<Int>(kIgnoredRow);
-    for (Size k = 1; by_point && k < task.points; ++k)
+    const Size points = has_probabilities(task) ? 1 : task.points;
+    for (Size k = 1; k < points; ++k)
       none &= load_targets<T>(group, task.target + k * task.point_stride) ==
               static_cast<Int>(kIgnoredRow);
     return none;
   }
-  SOFTSTEP_INLINE Mask<T> is_target(Size c) const { return target == static_cast<Int>(c); }
-  SOFTSTEP_INLINE Vec<T> logit(Size c) const { return group.load_class(task.logits, c); }
-  SOFTSTEP_INLINE Vec<T> u_of(Vec<T> x) const {
-    if constexpr (kCapped)
-      x = soft_cap<T>(x, task.softcap);
-    return (x - finite_reference<T>(top)) * task.scale;
+
+  SOFTSTEP_INLINE void find_top(LaneState<T>& state) const {
+    Vec<T> top = max_lanes<T>(group, task.logits, task.cols);
+    for (Size lane = 0; lane < group.count; ++lane)
+      if constexpr (kCapped)
+        top[lane] = Shift::cap(top[lane], {task.scale, task.softcap});
+    state.infinite = infinite_lanes<T>(group, task.logits, task.cols, top);
+    state.top = top;
   }
 
-  SOFTSTEP_INLINE void count_finite() {
+  SOFTSTEP_INLINE Vec<T> count_finite() const {
     const Size excluded = task.smooth_others && task.cols > 1 ? 1 : 0;
-    finite = broadcast(static_cast<T>(task.cols - excluded));
-    if (!kDense || !task.smooth_finite)
-      return;
-    for (Size c = 0; c < task.cols; ++c)
-      finite -= select<T>(logit(c) == -kInfinity<T>, broadcast(T(1)), Vec<T>{});
+    Vec<T> finite = broadcast(static_cast<T>(task.cols - excluded));
+    if (kDense && task.smooth_finite)
+      for (Size c = 0; c < task.cols; ++c)
+        finite -=
+            select<T>(group.load_class(task.logits, c) == -kInfinity<T>, broadcast(T(1)), Vec<T>{});
+    return finite;
   }
 
   // All mass on class c but that of a single class target.
-  SOFTSTEP_INLINE Vec<T> mass_at(Size c, Vec<T> x) const {
+  SOFTSTEP_INLINE Vec<T> mass_at(Size c, Vec<T> x, Vec<T> finite) const {
     Vec<T> q{};
     if (task.label_smoothing != 0) {
       q = task.label_smoothing / finite;
@@ -94,136 +195,99 @@ private:
     return task.weight ? q * task.weight[c] : q;
   }
 
-  SOFTSTEP_INLINE void sweep_logits() {
-    LaneSum<T> others_sum, mass_sum, moment_sum, expectation_sum;
-    const bool expects = !kKeep && (task.entropy || task.dtemperature);
-    Vec<T> largest = broadcast(-kInfinity<T>);
-    for_each_class(
-        task.cols,
-        [&](Size c) {
-          const Vec<T> x = logit(c), u = u_of(x), e = exp<T>(u);
-          if constexpr (kPoint) {
-            const Mask<T> here = is_target(c);
-            others_sum += select<T>(here, Vec<T>{}, e);
-            u_t = select<T>(here, u, u_t);
-            if (task.weight)
-              point = select<T>(here, broadcast(task.weight[c]), point);
-          } else {
-            others_sum += e;
-          }
-          if constexpr (kDense) {
-            const Vec<T> q = mass_at(c, x);
-            mass_sum += q;
-            moment_sum += select<T>(q == T(0), Vec<T>{}, q * u); // 0 * -inf is 0
-          }
-          if (expects)
-            expectation_sum += select<T>(e == T(0), Vec<T>{}, e * u);
-          if (task.argmax) {
-            argmax = x > largest ? Mask<T>{} + static_cast<Int>(c) : argmax;
-            largest = select<T>(x > largest, x, largest);
-          }
-          if constexpr (kGradient && kKeep)
-            group.store_class(task.dlogits, c, e);
-        },
-        [&] {
-          others_sum.fold();
-          mass_sum.fold();
-          moment_sum.fold();
-          expectation_sum.fold();
-        });
-    others = others_sum.total();
-    mass = mass_sum.total();
-    moment = moment_sum.total();
-    expectation = expectation_sum.total();
-  }
-
-  SOFTSTEP_INLINE void sum_up() {
-    if constexpr (kPoint) {
-      const Vec<T> a = task.mass ? group.load_from(task.mass) : broadcast(T(1));
-      point = (T(1) - task.label_smoothing) * a * (task.weight ? point : broadcast(T(1)));
-      in_hole = exp<T>(u_t);
-    }
-    sum = others + in_hole;
-    const Vec<T> near = log1p<T>(others / in_hole), far = log<T>(sum);
-    const Mask<T> likely = in_hole >= others, defined = sum > T(0);
-    const Vec<T> undefined = sum / sum; // NaN: rows that are -inf throughout or hold a NaN
-    log_s = select<T>(defined, select<T>(likely, near + u_t, far), undefined);
-    nll = select<T>(defined, select<T>(likely, near, far - u_t), undefined);
-    log_s = select<T>(infinite, Vec<T>{}, log_s); // relative to the infinity
-    nll = select<T>(infinite, -u_t, nll);
-    lse = top * task.scale;
-    lse = select<T>(sum == T(0), lse, lse + log_s); // -inf for a row of -inf
-    if (task.z_loss != 0)
-      drift = T(2) * task.z_loss * lse;
-  }
-
   SOFTSTEP_INLINE Vec<T> row_weight() const {
     return task.row_weight ? group.load_from(task.row_weight) : broadcast(T(1));
   }
 
-  SOFTSTEP_INLINE void write_results() {
+  SOFTSTEP_INLINE void write_results(const LaneState<T>& state, Mask<T> ignored) const {
+    const auto set = [&](T* results, Vec<T> values) {
+      if (results)
+        group.store_to(results, select<T>(ignored, Vec<T>{}, values));
+    };
     // A part without mass has no loss, also where log s is undefined.
     Vec<T> loss{};
     if constexpr (kDense)
-      loss = select<T>(mass == T(0), Vec<T>{}, mass * log_s) - moment;
+      loss = select<T>(state.mass == T(0), Vec<T>{}, state.mass * state.log_s) - state.moment;
     if constexpr (kPoint)
-      loss += select<T>(point == T(0), Vec<T>{}, point * nll);
+      loss += select<T>(state.point == T(0), Vec<T>{}, state.point * state.nll);
     if (task.z_loss != 0)
-      loss += T(0.5) * drift * lse;
+      loss += T(0.5) * state.drift * state.lse;
     set(task.loss, loss * row_weight());
-    set(task.lse, lse);
-    set(task.nll, kPoint ? nll : Vec<T>{});
+    set(task.lse, state.lse);
+    set(task.nll, state.nll);
     if (task.argmax)
       for (Size lane = 0; lane < group.count; ++lane)
         task.argmax[group.first + lane] =
-            ignored[lane] ? kIgnoredRow : static_cast<std::int32_t>(argmax[lane]);
+            ignored[lane] ? kIgnoredRow : static_cast<std::int32_t>(state.argmax[lane]);
     if constexpr (!kKeep) {
-      const Vec<T> mean = expectation / sum; // of u
-      const Vec<T> undefined = sum / sum;
-      set(task.entropy, select<T>(sum > T(0), log_s - mean, undefined));
-      const Vec<T> point_moment = select<T>(point == T(0), Vec<T>{}, point * u_t);
-      Vec<T> pull = (mass + point + drift) * mean - moment - point_moment;
+      const Vec<T> mean = state.expectation / state.sum; // of u
+      set(task.entropy, select<T>(state.sum > T(0), state.log_s - mean, kNan));
+      const Vec<T> point_moment = select<T>(state.point == T(0), Vec<T>{}, state.point * state.u_t);
+      Vec<T> pull = (state.mass + state.point + state.drift) * mean - state.moment - point_moment;
       if (task.z_loss != 0)
-        pull += top * task.scale * drift;
+        pull += state.top * task.scale * state.drift;
       set(task.dtemperature, -task.scale * row_weight() * pull);
     }
   }
 
-  SOFTSTEP_INLINE void write_gradient() {
-    const Vec<T> g = task.upstream * task.scale * row_weight();
-    const Vec<T> factor = g * (mass + point + drift) / sum;
+  SOFTSTEP_INLINE void write_gradient(const LaneState<T>& state) const {
+    const Matrix<const S> logits = task.logits, kept = gradient();
+    const Matrix<S> dlogits = task.dlogits;
+    const Size cols = task.cols;
+    const Vec<T> g = task.upstream * task.scale * row_weight(), per_sum = T(1) / state.sum;
+    const Vec<T> factor = g * (state.mass + state.point + state.drift) * per_sum;
     // 1 - p_t from the other classes: no cancellation.
-    const Vec<T> at_target = g * ((mass + drift) * (in_hole / sum) - point * (others / sum));
-    for (Size c = 0; c < task.cols; ++c) {
+    const Vec<T> at_target = g * ((state.mass + state.drift) * (state.in_hole * per_sum) -
+                                  state.point * (state.others * per_sum));
+    const Vec<T> finite = count_finite(), reference = finite_reference<T>(state.top);
+    for (Size c = 0; c < cols; ++c) {
       Vec<T> x{}, d;
       if constexpr (kKeep) {
-        d = group.load_from(task.dlogits.data + c * task.dlogits.stride) * factor;
+        d = group.load_class(kept, c) * factor;
       } else {
-        x = logit(c);
-        d = exp<T>(u_of(x)) * factor;
+        x = group.load_class(logits, c);
+        d = exp<T>((capped(x) - reference) * task.scale) * factor;
       }
       if constexpr (kPoint)
         d = select<T>(is_target(c), at_target, d);
       if constexpr (kDense)
-        d -= g * mass_at(c, x);
+        d -= g * mass_at(c, x, finite);
       if constexpr (kCapped)
         d *= Shift::slope(x, {task.scale, task.softcap});
-      group.store_class(task.dlogits, c, select<T>(ignored, Vec<T>{}, d));
+      group.store_class(dlogits, c, d);
     }
-  }
-
-  SOFTSTEP_INLINE void set(T* results, Vec<T> values) const {
-    if (results)
-      group.store_to(results, select<T>(ignored, Vec<T>{}, values));
   }
 };
 
+// Groups side by side, step by step: the logarithm of one hides the latency of the next.
+constexpr Size kGroupsAbreast = 8;
+
 template <class S, class Shift, bool kPoint, bool kDense, bool kGradient, bool kKeep>
 void all_groups(const CrossEntropyTask<S>& task) {
-  for_each_group<Compute<S>>(task.rows, [&](auto group) {
-    CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, decltype(group)>(task, group)
-        .run();
-  });
+  using T = Compute<S>;
+  using Whole = LaneGroup<T, true>;
+  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, Whole>;
+  using Part = CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, LaneGroup<T, false>>;
+  constexpr Size w = kLanes<T>;
+  const Size whole = task.rows / w;
+  LaneState<T> states[kGroupsAbreast];
+  for (Size first = 0; first < whole; first += kGroupsAbreast) {
+    const Size groups = whole - first < kGroupsAbreast ? whole - first : kGroupsAbreast;
+    const auto lanes = [&](Size k) { return Lanes(task, Whole{(first + k) * w, w}); };
+    for (Size k = 0; k < groups; ++k)
+      lanes(k).sweep_logits(states[k]);
+    for (Size k = 0; k < groups; ++k)
+      lanes(k).sum_up(states[k]);
+    for (Size k = 0; k < groups; ++k)
+      lanes(k).write(states[k]);
+  }
+  if (whole * w < task.rows) {
+    const Part part(task, {whole * w, task.rows - whole * w});
+    LaneState<T> state;
+    part.sweep_logits(state);
+    part.sum_up(state);
+    part.write(state);
+  }
 }
 
 template <class S, bool kGradient> void plain(const CrossEntropyTask<S>& task) {

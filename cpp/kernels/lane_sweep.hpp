@@ -43,13 +43,16 @@ template <class T, class F> SOFTSTEP_INLINE void for_each_group(Size rows, F f) 
     f(LaneGroup<T, false>{row, rows - row});
 }
 
-// f(c) for every class, and fold() after each chunk of them: where the sums below take stock.
+// f(c) for every class, and fold() between chunks of them: where the sums below take stock.
 constexpr Size kClassChunk = 32;
 template <class F, class Fold> SOFTSTEP_INLINE void for_each_class(Size cols, F f, Fold fold) {
-  for (Size begin = 0; begin < cols; begin += kClassChunk) {
+  for (Size begin = 0;;) {
     const Size end = cols - begin < kClassChunk ? cols : begin + kClassChunk;
     for (Size c = begin; c < end; ++c)
       f(c);
+    if (end == cols)
+      return;
+    begin = end;
     fold();
   }
 }
@@ -68,17 +71,22 @@ template <class T> struct LaneSum {
   }
   // Infinite and NaN sums have no rounding error, only a NaN in its place.
   SOFTSTEP_INLINE Vec<T> total() const {
-    const Vec<T> sum = folded + lost;
-    return select<T>(lost == lost, sum, folded);
+    return folded + (chunk + select<T>(lost == lost, lost, Vec<T>{}));
   }
 };
 
+// By two, so that the latency of one maximum hides that of the other.
 template <class T, class Group, class S>
 SOFTSTEP_INLINE Vec<T> max_lanes(Group group, Matrix<const S> x, Size cols) {
-  Vec<T> top = broadcast<T>(-kInfinity<T>);
-  for (Size c = 0; c < cols; ++c)
+  Vec<T> top = broadcast<T>(-kInfinity<T>), odd = top;
+  Size c = 0;
+  for (; c + 2 <= cols; c += 2) {
     top = max(group.load_class(x, c), top);
-  return top;
+    odd = max(group.load_class(x, c + 1), odd);
+  }
+  if (c < cols)
+    top = max(group.load_class(x, c), top);
+  return max(top, odd);
 }
 
 // Rows whose maximum is +inf and that hold no NaN: their sum is NaN, but relative to the infinity

@@ -125,20 +125,38 @@ template <class T> SOFTSTEP_INLINE Vec<T> log1p(Vec<T> u) {
   return u - (h - log1p_product<T>(u, h));
 }
 
+// v = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), for normal v > 0.
+template <class T> struct LogArgument {
+  Vec<T> f, n;
+};
+template <class T> SOFTSTEP_INLINE LogArgument<T> split(Vec<T> v) {
+  using C = Coefficients<T>;
+  const Mask<T> bits = as_bits<T>(v);
+  const Mask<T> sqrt_half = as_bits<T>(broadcast<T>(static_cast<T>(0.70710678118654752440)));
+  const Mask<T> k = (bits - sqrt_half) >> kMantissaBits<T>;
+  const Vec<T> n = as_float<T>(k + as_bits<T>(broadcast<T>(C::kRoundMagic))) - C::kRoundMagic;
+  return {as_float<T>(bits - (k << kMantissaBits<T>)) - T(1), n};
+}
+
 // log v for normal v > 0. Zeros, infinities, negative numbers and subnormals must not reach it; NaN
 // stays NaN.
 template <class T> SOFTSTEP_INLINE Vec<T> log(Vec<T> v) {
   using C = Coefficients<T>;
-  const Mask<T> bits = as_bits<T>(v);
-  const Mask<T> sqrt_half = as_bits<T>(broadcast<T>(static_cast<T>(0.70710678118654752440)));
-  // k puts m = v / 2^k into [sqrt(1/2), sqrt(2)).
-  const Mask<T> k = (bits - sqrt_half) >> kMantissaBits<T>;
-  const Vec<T> f = as_float<T>(bits - (k << kMantissaBits<T>)) - T(1);
-  const Vec<T> n = as_float<T>(k + as_bits<T>(broadcast<T>(C::kRoundMagic))) - C::kRoundMagic;
+  const auto [f, n] = split<T>(v);
   const Vec<T> h = T(0.5) * f * f;
   const Vec<T> low = fma(n, broadcast<T>(C::kLn2Lo), log1p_product<T>(f, h));
   const Vec<T> result = fma(n, broadcast<T>(C::kLn2Hi), f - (h - low));
   return select<T>(v == v, result, v);
+}
+
+// log1p(u) in the lanes that say so, as log1p above; log v in the others, as log above.
+template <class T> SOFTSTEP_INLINE Vec<T> log_or_log1p(Vec<T> v, Vec<T> u, Mask<T> use_log1p) {
+  using C = Coefficients<T>;
+  const LogArgument<T> far = split<T>(v);
+  const Vec<T> f = select<T>(use_log1p, u, far.f), n = select<T>(use_log1p, Vec<T>{}, far.n);
+  const Vec<T> h = T(0.5) * f * f;
+  const Vec<T> low = fma(n, broadcast<T>(C::kLn2Lo), log1p_product<T>(f, h));
+  return fma(n, broadcast<T>(C::kLn2Hi), f - (h - low));
 }
 
 template <class T> struct Tanh {

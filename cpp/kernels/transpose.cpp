@@ -2,6 +2,9 @@
 #include "families.hpp"
 #include "math.hpp"
 
+#include <type_traits>
+#include <utility>
+
 namespace softstep::KERNEL_ISA {
 namespace {
 
@@ -16,88 +19,150 @@ template <> struct BitsOf<double> {
   using type = std::int64_t;
 };
 
-// One stage of the transposition of a kSide x kSide block: of the vectors i and i + distance, the
-// elements whose index has the bit `distance` change places.
-template <class T, Size kSide, Size kDistance> struct Exchange {
-  static constexpr Size kBytes = kSide * static_cast<Size>(sizeof(T));
-  using Block [[gnu::vector_size(kBytes)]] = typename BitsOf<T>::type;
-  using Index = Block;
+// A block is kSide classes wide, what 16 bytes hold, and as many rows high as the vector has lanes.
+// Every 16 bytes of the vectors are a square of kSide x kSide of their own, so that no element
+// crosses them in a register: rows are put together on their way from memory.
+constexpr Size kSquareBytes = 16;
+template <class T> constexpr Size kSide = kSquareBytes / static_cast<Size>(sizeof(T));
 
-  SOFTSTEP_INLINE static void run(Block (&v)[kSide]) {
-    static constexpr Lanes kLow = lanes(0), kHigh = lanes(kDistance);
-    Index low, high;
-    std::memcpy(&low, &kLow, sizeof low);
-    std::memcpy(&high, &kHigh, sizeof high);
+template <class T, Size kBytes> struct Bits {
+  using Int = typename BitsOf<T>::type;
+  using type [[gnu::vector_size(kBytes)]] = Int;
+};
+template <class T, Size kBytes> using Block = typename Bits<T, kBytes>::type;
+
+template <class T, Size kBytes> struct Square {
+  static constexpr Size kCount = kBytes / static_cast<Size>(sizeof(T));
+  using V = Block<T, kBytes>;
+
+  // a0 b0 a1 b1 ... of the lower or the upper half of each 16 bytes.
+  template <Size kHalf, int... kIndex>
+  SOFTSTEP_INLINE static V interleave(V a, V b, std::integer_sequence<int, kIndex...>) {
+    constexpr Size n = kSide<T>;
+    return __builtin_shufflevector(a, b,
+                                   static_cast<int>(kIndex / n * n + kIndex % n / 2 +
+                                                    kHalf * n / 2 + (kIndex % 2 ? kCount : 0))...);
+  }
+
+  // log2(kSide) perfect shuffles transpose every square.
+  SOFTSTEP_INLINE static void transpose(V (&v)[kSide<T>]) {
+    constexpr auto kIndices = std::make_integer_sequence<int, static_cast<int>(kCount)>{};
+    constexpr Size n = kSide<T>;
+#pragma GCC unroll 3
+    for (Size stage = 1; stage < n; stage *= 2) {
+      V next[n];
+#pragma GCC unroll 4
+      for (Size i = 0; i < n / 2; ++i) {
+        next[2 * i] = interleave<0>(v[i], v[i + n / 2], kIndices);
+        next[2 * i + 1] = interleave<1>(v[i], v[i + n / 2], kIndices);
+      }
 #pragma GCC unroll 8
-    for (Size i = 0; i < kSide; ++i) {
-      if (i & kDistance)
-        continue;
-      const Block a = v[i], b = v[i + kDistance];
-      v[i] = shuffle(a, b, low);
-      v[i + kDistance] = shuffle(a, b, high);
+      for (Size i = 0; i < n; ++i)
+        v[i] = next[i];
     }
-    if constexpr (kDistance > 1)
-      Exchange<T, kSide, kDistance / 2>::run(v);
-  }
-
-  SOFTSTEP_INLINE static Block shuffle(Block a, Block b, Index from) {
-#if defined(__clang__)
-    Block result;
-    for (Size j = 0; j < kSide; ++j)
-      result[j] = from[j] < kSide ? a[from[j]] : b[from[j] - kSide];
-    return result;
-#else
-    return __builtin_shuffle(a, b, from);
-#endif
-  }
-
-  // Lane j takes a[j + offset] where j lacks the bit, else b[j - kDistance + offset].
-  struct Lanes {
-    typename BitsOf<T>::type from[kSide];
-  };
-  static constexpr Lanes lanes(Size offset) {
-    Lanes index{};
-    for (Size j = 0; j < kSide; ++j) {
-      const Size from = (j & kDistance) ? kSide + j - kDistance + offset : j + offset;
-      index.from[j] = static_cast<typename BitsOf<T>::type>(from);
-    }
-    return index;
   }
 };
 
-template <class T, Size kSide>
-SOFTSTEP_INLINE void transpose_block(Matrix<T> to, Matrix<const T> from, Size r, Size c) {
-  typename Exchange<T, kSide, 1>::Block v[kSide];
-#pragma GCC unroll 8
-  for (Size i = 0; i < kSide; ++i)
-    std::memcpy(&v[i], from.data + (r + i) * from.stride + c, sizeof v[i]);
-  Exchange<T, kSide, kSide / 2>::run(v);
-#pragma GCC unroll 8
-  for (Size i = 0; i < kSide; ++i)
-    std::memcpy(to.data + (c + i) * to.stride + r, &v[i], sizeof v[i]);
+// One vector from every kSide-th row on; kCols elements of each are there to be read.
+template <class T, Size kBytes, Size kCols>
+SOFTSTEP_INLINE Block<T, kBytes> load_rows(const T* from, Size stride) {
+  if constexpr (kBytes == kSquareBytes) {
+    Block<T, kBytes> v{};
+    std::memcpy(&v, from, kCols * sizeof(T));
+    return v;
+  } else {
+    const auto low = load_rows<T, kBytes / 2, kCols>(from, stride);
+    const Size half = kBytes / 2 / static_cast<Size>(sizeof(T));
+    const auto high = load_rows<T, kBytes / 2, kCols>(from + half * stride, stride);
+    return [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+      return __builtin_shufflevector(low, high, kIndex...);
+    }(std::make_integer_sequence<int, static_cast<int>(2 * half)>{});
+  }
 }
 
-// The last blocks overlap the ones before: they write the same values again.
-template <class T, Size kSide>
-void transpose_blocks(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) {
-  for (Size r = 0; r < rows; r += kSide) {
-    const Size row = r + kSide <= rows ? r : rows - kSide;
-    for (Size c = 0; c < cols; c += kSide)
-      transpose_block<T, kSide>(to, from, row, c + kSide <= cols ? c : cols - kSide);
+template <class T, Size kBytes, Size kCols>
+SOFTSTEP_INLINE void store_rows(T* to, Size stride, Block<T, kBytes> v) {
+  if constexpr (kBytes == kSquareBytes) {
+    std::memcpy(to, &v, kCols * sizeof(T));
+  } else {
+    constexpr int half = static_cast<int>(kBytes / 2 / static_cast<Size>(sizeof(T)));
+    [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+      store_rows<T, kBytes / 2, kCols>(to, stride, __builtin_shufflevector(v, v, kIndex...));
+      store_rows<T, kBytes / 2, kCols>(to + half * stride, stride,
+                                       __builtin_shufflevector(v, v, (half + kIndex)...));
+    }(std::make_integer_sequence<int, half>{});
   }
+}
+
+// to[c][r] = from[r][c] for kCols classes of as many rows as a block has.
+template <class T, Size kBytes, Size kCols>
+SOFTSTEP_INLINE void rows_to_lanes(Matrix<T> to, Matrix<const T> from, Size row, Size c) {
+  Block<T, kBytes> v[kSide<T>];
+#pragma GCC unroll 8
+  for (Size i = 0; i < kSide<T>; ++i)
+    v[i] = load_rows<T, kBytes, kCols>(from.data + (row + i) * from.stride + c, from.stride);
+  Square<T, kBytes>::transpose(v);
+#pragma GCC unroll 8
+  for (Size i = 0; i < kCols; ++i)
+    std::memcpy(to.data + (c + i) * to.stride + row, &v[i], sizeof v[i]);
+}
+
+template <class T, Size kBytes, Size kCols>
+SOFTSTEP_INLINE void lanes_to_rows(Matrix<T> to, Matrix<const T> from, Size row, Size c) {
+  Block<T, kBytes> v[kSide<T>]{};
+#pragma GCC unroll 8
+  for (Size i = 0; i < kCols; ++i)
+    std::memcpy(&v[i], from.data + (c + i) * from.stride + row, sizeof v[i]);
+  Square<T, kBytes>::transpose(v);
+#pragma GCC unroll 8
+  for (Size i = 0; i < kSide<T>; ++i)
+    store_rows<T, kBytes, kCols>(to.data + (row + i) * to.stride + c, to.stride, v[i]);
+}
+
+// All classes of all rows, of which there is at least a block; the last blocks overlap the ones
+// before: they write the same values again.
+template <class T, Size kBytes, Size kCols, bool kToLanes>
+void transpose_blocks(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) {
+  constexpr Size kRows = kBytes / static_cast<Size>(sizeof(T));
+  for (Size r = 0; r < rows; r += kRows) {
+    const Size row = r + kRows <= rows ? r : rows - kRows;
+    for (Size c = 0; c < cols; c += kCols) {
+      const Size col = c + kCols <= cols ? c : cols - kCols;
+      if constexpr (kToLanes)
+        rows_to_lanes<T, kBytes, kCols>(to, from, row, col);
+      else
+        lanes_to_rows<T, kBytes, kCols>(to, from, row, col);
+    }
+  }
+}
+
+template <class T, Size kBytes, Size kCols, bool kToLanes>
+bool transpose_narrow(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) {
+  if constexpr (kCols > 1) {
+    if (cols < kCols)
+      return transpose_narrow<T, kBytes, kCols - 1, kToLanes>(to, from, rows, cols);
+    transpose_blocks<T, kBytes, kCols, kToLanes>(to, from, rows, cols);
+    return true;
+  } else {
+    return false;
+  }
+}
+
+// rows are those of the side that has the classes adjacent.
+template <class T, bool kToLanes>
+bool transpose_vectors(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) {
+  if (rows * static_cast<Size>(sizeof(T)) >= kVectorBytes)
+    return transpose_narrow<T, kVectorBytes, kSide<T>, kToLanes>(to, from, rows, cols);
+  if (rows * static_cast<Size>(sizeof(T)) >= kSquareBytes)
+    return transpose_narrow<T, kSquareBytes, kSide<T>, kToLanes>(to, from, rows, cols);
+  return false;
 }
 
 template <class T>
 void transpose(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) noexcept {
-  // 16-bit elements: 8 of them make a 16-byte vector, which every level has.
-  constexpr Size kBytes = sizeof(T) == 2 || kVectorBytes < 32 ? 16 : 32;
-  constexpr Size kSide = kBytes / static_cast<Size>(sizeof(T));
-  const Size shorter = rows < cols ? rows : cols;
-  if (shorter >= kSide)
-    return transpose_blocks<T, kSide>(to, from, rows, cols);
-  if constexpr (kSide > 4)
-    if (shorter >= 4)
-      return transpose_blocks<T, 4>(to, from, rows, cols);
+  if (rows >= cols ? transpose_vectors<T, true>(to, from, rows, cols)
+                   : transpose_vectors<T, false>(to, from, cols, rows))
+    return;
   for (Size r = 0; r < rows; ++r)
     for (Size c = 0; c < cols; ++c)
       to.data[c * to.stride + r] = from.data[r * from.stride + c];

@@ -14,11 +14,24 @@ namespace softstep::ops {
 // to be transposed first. It must be at least the lanes of the widest vector (16 float32): the row
 // shape takes no shorter rows.
 inline constexpr Size kLaneClasses = 32;
+// Cross-entropy has more to do once per row, which lanes do for many rows at once.
+inline constexpr Size kCrossEntropyLaneClasses = 64;
 
 // Elements. One block of work: about 10 us, far above the cost of handing it out, small enough to
 // balance.
 inline constexpr Size kBlockElements = 32768;
 inline constexpr Size kBlockRowMultiple = 64;
+
+// Classes about a multiple of this many bytes apart lie in the same few sets of every cache: more
+// of them than a set has ways evict each other between the sweeps, so they are copied to a tile
+// first.
+inline constexpr Size kAliasBytes = 1024, kAliasLine = 64;
+inline constexpr Size kCacheWays = 8;
+
+inline bool aliases(Size cols, Size class_bytes) {
+  const Size past = (class_bytes + kAliasLine) % kAliasBytes;
+  return cols > kCacheWays && past >= 0 && past <= 2 * kAliasLine;
+}
 
 // Nanoseconds of one float32 element on one core, cached; float64 takes twice that. They decide
 // from which size on threads are worth it (kSerialBelowNs), so a factor of 1.5 does not matter.
@@ -37,10 +50,17 @@ struct Plan {
   double cost_ns;
 };
 
-inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, bool classes_adjacent,
-                      bool rows_adjacent, bool masked) {
+// How the operands of a problem lie.
+struct Layout {
+  bool classes_adjacent, rows_adjacent, masked;
+  Size class_bytes; // from one class to the next, in the first operand
+};
+
+inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
+                      Size lane_classes) {
+  const auto [classes_adjacent, rows_adjacent, masked, class_bytes] = layout;
   Plan plan{};
-  if (cols <= kLaneClasses) {
+  if (cols <= lane_classes) {
     plan.shape = kLaneShape;
     plan.staged = masked || !rows_adjacent;
   } else if (masked || !rows_adjacent || classes_adjacent) {
@@ -49,6 +69,8 @@ inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, bool classes_a
   } else {
     plan.shape = kLaneShape;
   }
+  if (plan.shape == kLaneShape && rows_adjacent && aliases(cols, class_bytes))
+    plan.staged = true;
   const Size wanted = std::max<Size>(1, kBlockElements / std::max<Size>(cols, 1));
   const bool groups = plan.shape == kLaneShape;
   plan.rows_per_block =

@@ -3,36 +3,60 @@
 #include "ops/sum.hpp"
 #include "ops/tiles.hpp"
 
+#include <algorithm>
+#include <vector>
+
 namespace softstep::ops {
 namespace {
 
-template <class S, class Q> bool ignored(const CrossEntropyProblem<S, Q>& problem, Size row) {
+// The sum over the rows that are not ignored of weight_of(row); in blocks that depend on the number
+// of rows only.
+template <class S, class Q, class Weight>
+double sum_kept(const CrossEntropyProblem<S, Q>& problem, Weight weight_of) {
+  constexpr Size kBlock = 16384;
+  const Size rows = problem.rows.rows,
+             points = problem.target ? std::max<Size>(problem.points, 1) : 0;
+  std::vector<double> sums(static_cast<std::size_t>((rows + kBlock - 1) / kBlock));
+  const auto kept = [&](Size row) {
+    bool any = points == 0;
+    for (Size k = 0; k < points; ++k)
+      any |= problem.target[k * rows + row] != kIgnoredRow;
+    return any;
+  };
+  const double cost_ns = static_cast<double>(rows * std::max<Size>(points, 1));
+  parallel::for_each_block(static_cast<Size>(sums.size()), cost_ns, [&](Size block, int) {
+    double sum = 0;
+    for (Size row = block * kBlock; row < std::min(rows, (block + 1) * kBlock); ++row)
+      if (kept(row))
+        sum += weight_of(row);
+    sums[static_cast<std::size_t>(block)] = sum;
+  });
+  return sum_in_order(sums.data(), static_cast<Size>(sums.size()));
+}
+
+template <class S, class Q> double count_kept(const CrossEntropyProblem<S, Q>& problem) {
+  const Size rows = problem.rows.rows;
   if (!problem.target)
-    return false;
-  for (Size k = 0; k < std::max<Size>(problem.points, 1); ++k)
-    if (problem.target[k * problem.rows.rows + row] != kIgnoredRow)
-      return false;
-  return true;
+    return static_cast<double>(rows);
+  if (problem.points > 1)
+    return sum_kept(problem, [](Size) { return 1.0; });
+  const auto kept = rows - std::count(problem.target, problem.target + rows, kIgnoredRow);
+  return static_cast<double>(kept);
 }
 
 } // namespace
 
 template <class S, class Q>
 MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem) {
-  if (!problem.target && !problem.sample_weight) {
-    const auto rows = static_cast<double>(problem.rows.rows);
-    return {rows, rows};
-  }
   const bool weighs_classes = problem.weight && problem.points == 1 && !problem.mass;
-  MeanDenominators sums{0, 0};
-  for (Size row = 0; row < problem.rows.rows; ++row) {
-    if (ignored(problem, row))
-      continue;
-    const double w = problem.sample_weight ? static_cast<double>(problem.sample_weight[row]) : 1;
-    sums.z_loss += w;
-    sums.loss += weighs_classes ? w * static_cast<double>(problem.weight[problem.target[row]]) : w;
-  }
-  return sums;
+  const auto row_weight = [&](Size row) {
+    return problem.sample_weight ? static_cast<double>(problem.sample_weight[row]) : 1;
+  };
+  const double rows = problem.sample_weight ? sum_kept(problem, row_weight) : count_kept(problem);
+  const auto weight = [&](Size row) {
+    return row_weight(row) * static_cast<double>(problem.weight[problem.target[row]]);
+  };
+  return {weighs_classes ? sum_kept(problem, weight) : rows, rows};
 }
 
 template <class S, class Q>
@@ -81,7 +105,8 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
     task.scratch = tile.scratch;
     kernels.cross_entropy[tile.shape]->cross_entropy(task);
   };
-  for_each_tile(problem.rows, on_tile, needs_scratch ? 2 * problem.rows.cols : 0);
+  for_each_tile(problem.rows, {kCrossEntropyLaneClasses, needs_scratch ? 2 * problem.rows.cols : 0},
+                on_tile);
   if (problem.reduction == Reduction::kNone)
     return 0;
   const double sum = sum_in_order(results.loss, problem.rows.rows);

@@ -7,7 +7,7 @@ namespace softstep::ops {
 
 template <class T> double hinge(const HingeProblem<T>& problem, T* loss) {
   const KernelsOf<T>& kernels = dispatch::active_for<T>();
-  for_each_tile(problem.rows, [&](const RowTile<T>& tile) {
+  for_each_tile(problem.rows, {}, [&](const RowTile<T>& tile) {
     HingeTask<T> task{};
     task.scores = {tile.first.data, tile.first.stride};
     task.dscores = tile.output;

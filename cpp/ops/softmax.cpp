@@ -31,7 +31,7 @@ void softmax_family(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, d
   const auto& kernels = dispatch::active_for<S>();
   const typename SoftmaxKernels<S>::Kernel by_shape[kShapes] = {
       kernel_of(op, *kernels.softmax[kRowShape]), kernel_of(op, *kernels.softmax[kLaneShape])};
-  for_each_tile(problem, [&](const RowTile<S>& tile) {
+  for_each_tile(problem, {}, [&](const RowTile<S>& tile) {
     by_shape[tile.shape]({{tile.first.data, tile.first.stride},
                           {tile.second.data, tile.second.stride},
                           tile.output,

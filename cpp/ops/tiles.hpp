@@ -24,25 +24,35 @@ void run_direct(const RowProblem<S, Q>& problem, Shape shape, Size start, Size r
 
 } // namespace detail
 
+// What an operation asks of its tiles.
+struct TileOptions {
+  Size lane_classes = kLaneClasses;
+  Size scratch_size = 0; // floats of each worker, for tiles in the row shape
+};
+
 // Calls kernel(tile) for tiles that cover all rows once, in parallel. The cut depends on the shape
-// of the problem only. Tiles in the row shape have a scratch of so many floats, of their worker.
+// of the problem only.
 template <class S, class Q, class Kernel>
-void for_each_tile(const RowProblem<S, Q>& problem, Kernel&& kernel, Size scratch_size = 0) {
+void for_each_tile(const RowProblem<S, Q>& problem, TileOptions options, Kernel&& kernel) {
   if (problem.rows == 0)
     return;
+  const Layout layout{problem.classes_adjacent(), problem.rows_adjacent(),
+                      problem.mask.data != nullptr,
+                      problem.first.class_stride * static_cast<Size>(sizeof(S))};
   const Plan plan =
-      plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), problem.classes_adjacent(),
-                problem.rows_adjacent(), problem.mask.data != nullptr);
-  std::unique_ptr<RowStage<S, Q>[]> stages;
+      plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), layout, options.lane_classes);
+  const bool turned = plan.shape == kLaneShape && layout.classes_adjacent;
+  const Size scratch_size = plan.shape == kRowShape ? options.scratch_size : 0;
+  std::unique_ptr<Stage<S, Q>[]> stages;
   std::unique_ptr<float[]> scratch;
-  if (plan.shape == kRowShape && (plan.staged || scratch_size > 0)) {
+  if ((plan.staged && !turned) || scratch_size > 0) {
     const auto workers = static_cast<std::size_t>(parallel::max_workers());
     if (scratch_size > 0)
       scratch.reset(new float[workers * static_cast<std::size_t>(scratch_size)]);
     if (plan.staged)
-      stages.reset(new RowStage<S, Q>[workers]);
+      stages.reset(new Stage<S, Q>[workers]);
     for (std::size_t worker = 0; plan.staged && worker < workers; ++worker)
-      stages[worker].allocate(problem);
+      stages[worker].allocate(problem, plan);
   }
   const Size inner = problem.inner_rows();
   parallel::for_each_block(plan.blocks, plan.cost_ns, [&](std::int64_t block, int worker) {
@@ -55,8 +65,10 @@ void for_each_tile(const RowProblem<S, Q>& problem, Kernel&& kernel, Size scratc
       const Size rows = std::min(end - row, inner - row % inner);
       if (!plan.staged)
         detail::run_direct(problem, plan.shape, row, rows, on_tile);
+      else if (turned)
+        run_turned(problem, row, rows, on_tile);
       else if (plan.shape == kLaneShape)
-        run_lanes_staged(problem, row, rows, on_tile);
+        run_lanes_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
       else
         run_rows_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
       row += rows;
