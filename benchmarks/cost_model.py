@@ -123,11 +123,9 @@ def main() -> None:
     print(f"kRowElementNs = {source['kRowElementNs']}: {shown(class_axis(1000))}")
     print(f"kLaneElementNs = {source['kLaneElementNs']}: {shown(class_axis(10))}")
     print(f"kMapElementNs = {source['kMapElementNs']}, and the optimizers': {shown(elements())}")
-    print(
-        f"kLaneClasses = {source['kLaneClasses']}: ns per element, a step up behind it is a limit"
-    )
-    print("  that is too low, a step down one that is too high")
-    for classes in (8, 16, 24, 31, 32, 33, 40, 48, 64, 100):
+    limits = ", ".join(f"{k} = {v}" for k, v in source.items() if k.endswith("LaneClasses"))
+    print(f"{limits}: ns per element; a step up behind a limit: it is too low, down: too high")
+    for classes in (8, 16, 24, 32, 33, 40, 48, 63, 64, 65, 100):
         print(f"  {classes:4} classes: {shown(class_axis(classes))}")
     row_ns = class_axis(1000)["cross-entropy"]
     block = int(source["kBlockElements"])

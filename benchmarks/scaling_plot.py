@@ -75,7 +75,7 @@ def plot(path: Path, document: Mapping[str, Any]) -> None:
     classes = curves["classes"]
     draw_times(middle, classes, [point["shape"][1] for point in classes])
     middle.set(xlabel="classes (16 Mi elements in all)", title="classes")
-    mark(middle, 32.5, "one row per lane")
+    mark(middle, 64.5, "one row per lane")
 
     draw_gain(
         right,
