@@ -95,10 +95,14 @@ def test_only_the_registers_of_the_level_are_used(level: str) -> None:
 
 
 HOT = ["softmax_rows.cpp.o", "cross_entropy_rows.cpp.o"]
-# Vector registers that a loop of four exponentials may put on the stack and take again: 16 of them
-# do not hold the constants of float64 beside the sums, and NEON's multiply-add overwrites its
-# addend, so that each step of the polynomial needs a copy of a coefficient.
-SPILLED = {"x86_64_v3": 2, "x86_64_v4": 0, "aarch64": 3}
+# Vector registers that a loop of four exponentials may put on the stack and take again, by what it
+# computes: 16 of them do not hold all constants beside the sums, and NEON's multiply-add overwrites
+# its addend, so that each step of the polynomial needs a copy of a coefficient.
+SPILLED = {
+    "x86_64_v3": {"float": 2, "double": 2},
+    "x86_64_v4": {"float": 0, "double": 0},
+    "aarch64": {"float": 1, "double": 5},
+}
 
 
 def exponential_loops(level: str, file: str) -> list[Loop]:
@@ -119,7 +123,7 @@ def test_hot_loops_use_whole_registers(level: str, file: str) -> None:
         assert loop.widths == {WIDTHS[level]}, loop.function
         assert not loop.calls, loop.function
         float32 = file.startswith("cross_entropy") and "<float, " in loop.function
-        most = 0 if float32 else SPILLED[level]
+        most = 0 if float32 else SPILLED[level]["double" if "double" in loop.function else "float"]
         assert len(loop.spilled) <= most, f"{loop.function}: {loop.spilled}"
 
 
