@@ -41,13 +41,14 @@ class MLP:
         self.weights = weights
         self.biases = biases
         self.rows = rows
-        self._outputs = [np.empty((rows, bias.size), np.float32) for bias in biases]
+        dtype = weights[0].dtype
+        self._outputs = [np.empty((rows, bias.size), dtype) for bias in biases]
         if gradients:
             self.weight_gradients = [np.empty_like(weight) for weight in weights]
             self.bias_gradients = [np.empty_like(bias) for bias in biases]
             self._hidden_gradients = [np.empty_like(output) for output in self._outputs[:-1]]
             self._active = [np.empty(output.shape, np.bool_) for output in self._outputs[:-1]]
-        self._inputs = np.empty((0, weights[0].shape[0]), np.float32)
+        self._inputs = np.empty((0, weights[0].shape[0]), dtype)
 
     def forward(self, x: Floats) -> Floats:
         """Return the logits of ``x`` (n, inputs): a view that the next call overwrites."""
