@@ -1,8 +1,9 @@
 """Time until softstep's estimators have the held-out loss at which scikit-learn's end.
 
-    python benchmarks/bench_sklearn.py [--problem digits|synthetic] [--peer NAME]
+    python benchmarks/bench_sklearn.py --problem digits
+    python benchmarks/bench_sklearn.py --problem synthetic --peer sag --peer-epochs 10
 
-Each peer is fitted once, as it is by default. Ours are fitted with more and more epochs
+Each peer is fitted once, as it is by default or for so many epochs. Ours are fitted with more and more epochs
 (`max_iter`) until their held-out loss is not above the peer's; that fit alone is then timed, the
 median of three. Needs scikit-learn.
 """
@@ -62,14 +63,19 @@ def fitted(model: Any, problem: Problem) -> tuple[float, float]:
     model.fit(x, y)
     seconds = time.perf_counter() - start
     probabilities = model.predict_proba(x_test)
-    assert np.allclose(probabilities.sum(1), 1) and model.score(x_test, y_test) > 0.3
+    assert np.allclose(probabilities.sum(1), 1) and model.score(x_test, y_test) > 0.1
     return seconds, float(log_loss(y_test, probabilities))
 
 
-def compare(name: str, peer: str, problem: Problem) -> None:
-    theirs, ours = PEERS[peer]
-    seconds, target = fitted(theirs(), problem)
-    print(f"{name} {peer}: scikit-learn {seconds:.3f} s, loss {target:.4f}", end="; ", flush=True)
+def compare(name: str, peer: str, problem: Problem, peer_epochs: int | None) -> None:
+    make, ours = PEERS[peer]
+    theirs = make()
+    if peer_epochs is not None:
+        theirs.set_params(max_iter=peer_epochs)
+    seconds, target = fitted(theirs, problem)
+    epochs_done = np.max(theirs.n_iter_)
+    print(f"{name} {peer}: scikit-learn {seconds:.3f} s, loss {target:.4f}", end=", ")
+    print(f"{epochs_done} epochs", end="; ", flush=True)
     for epochs in EPOCHS:
         reached, loss = fitted(ours(max_iter=epochs, random_state=0), problem)
         if loss <= target:
@@ -85,12 +91,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problem", choices=PROBLEMS, nargs="*", default=list(PROBLEMS))
     parser.add_argument("--peer", choices=PEERS, nargs="*", default=list(PEERS))
+    parser.add_argument("--peer-epochs", type=int, help="the peers' max_iter")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     for name in arguments.problem:
         problem = PROBLEMS[name]()
         for peer in arguments.peer:
-            compare(name, peer, problem)
+            compare(name, peer, problem, arguments.peer_epochs)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python examples/digits_jax.py
 
-The same model is in digits_numpy.py and digits_torch.py. Needs scikit-learn for its data, and a
-softstep that is built with SOFTSTEP_JAX=1.
+The same model is in digits_numpy.py, digits_torch.py and digits_sklearn.py. Needs scikit-learn
+for its data, and a softstep that is built with SOFTSTEP_JAX=1.
 """
 
 import jax

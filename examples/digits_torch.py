@@ -2,7 +2,8 @@
 
     python examples/digits_torch.py
 
-The same model is in digits_numpy.py and digits_jax.py. Needs scikit-learn for its data.
+The same model is in digits_numpy.py, digits_jax.py and digits_sklearn.py. Needs scikit-learn
+for its data.
 """
 
 import numpy as np

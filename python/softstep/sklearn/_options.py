@@ -24,7 +24,7 @@ def check_options(estimator: Any) -> None:
 def hidden_sizes(value: Any) -> list[int]:
     """Return the sizes of the hidden layers, given as one number or several."""
     sizes = [value] if isinstance(value, Integral) else list(value)
-    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes: expected whole numbers of at least 1, got {value!r}")
     return [int(size) for size in sizes]
 
@@ -42,7 +42,7 @@ def _number(
     open_ends: bool = False,
 ) -> None:
     value = options[name]
-    inside = isinstance(value, Real) and least <= value <= most
+    inside = isinstance(value, Real) and least <= float(value) <= most
     if not inside or (open_ends and value in (least, most)):
         ends = "both excluded" if open_ends else "both included"
         raise ValueError(f"{name}: expected a number from {least} to {most}, {ends}, got {value!r}")
@@ -50,5 +50,5 @@ def _number(
 
 def _whole(options: dict[str, Any], name: str) -> None:
     value = options[name]
-    if not isinstance(value, Integral) or value < 1:
+    if not isinstance(value, Integral) or int(value) < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
