@@ -3,9 +3,9 @@
     python benchmarks/bench_sklearn.py --problem digits
     python benchmarks/bench_sklearn.py --problem synthetic --peer sag --peer-epochs 10
 
-Each peer is fitted once, as it is by default or for so many epochs. Ours are fitted with more and more epochs
-(`max_iter`) until their held-out loss is not above the peer's; that fit alone is then timed, the
-median of three. Needs scikit-learn.
+Each peer is fitted once, as it is by default or for so many epochs. Ours are fitted with more and
+more epochs (`max_iter`) until their held-out loss is not above the peer's; that fit alone is then
+timed, the median of three. Needs scikit-learn.
 """
 
 import argparse

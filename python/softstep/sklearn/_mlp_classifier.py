@@ -1,11 +1,11 @@
 """A multi-layer perceptron."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from softstep._typing import FloatArray
-from softstep.cli.mlp import initial_parameters
 from softstep.sklearn._classifier import SoftmaxClassifier
 from softstep.sklearn._options import hidden_sizes
 from softstep.sklearn._training import Layers
@@ -39,7 +39,8 @@ class MLPClassifier(SoftmaxClassifier):
 
     Notes
     -----
-    Initial weights are He-normal, ``N(0, 2 / inputs)``; biases are 0.
+    Initial weights of hidden layers are normal of variance ``1 / inputs``; the last layer's are 0,
+    so that training begins with equal probabilities. Biases are 0.
 
     Examples
     --------
@@ -48,7 +49,7 @@ class MLPClassifier(SoftmaxClassifier):
     >>> from softstep.sklearn import MLPClassifier
     >>> x, y = load_digits(return_X_y=True)
     >>> x_train, x_test, y_train, y_test = train_test_split(x / 16, y, random_state=0)
-    >>> model = MLPClassifier(max_iter=20, random_state=0).fit(x_train, y_train)
+    >>> model = MLPClassifier(random_state=0).fit(x_train, y_train)
     >>> model.score(x_test, y_test) > 0.96
     True
     """
@@ -106,8 +107,13 @@ class MLPClassifier(SoftmaxClassifier):
 
     def _initial(self, X: FloatArray, classes: int, rng: np.random.Generator) -> Layers:
         sizes = [X.shape[1], *hidden_sizes(self.hidden_layer_sizes), classes]
-        weights, biases = initial_parameters(sizes, rng)
-        return Layers([w.astype(X.dtype) for w in weights], [b.astype(X.dtype) for b in biases])
+        shapes = list(pairwise(sizes))
+        weights = [
+            (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(X.dtype)
+            for shape in shapes[:-1]
+        ]
+        weights.append(np.zeros(shapes[-1], X.dtype))
+        return Layers(weights, [np.zeros(size, X.dtype) for size in sizes[1:]])
 
     def _parameters(self) -> tuple[list[FloatArray], list[FloatArray]]:
         return self.coefs_, self.intercepts_

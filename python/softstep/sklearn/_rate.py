@@ -8,8 +8,9 @@ from softstep.sklearn._training import Samples
 # Rows that the moments are estimated from, evenly spread.
 ROWS = 1024
 POWER_ITERATIONS = 12
-# Descent is stable below 2 over the curvature, and the softmax's is at most 1/2.
-STEP = 4.0
+# Descent is stable below 2 over the curvature, and the softmax's is at most 1/2. Layers that move
+# together leave each other less.
+LINEAR_STEP, DEEP_STEP = 4.0, 2.0
 
 
 def curvature(inputs: FloatArray, batch_share: float) -> tuple[float, float]:
@@ -50,4 +51,4 @@ def sgd_rate(
         largest, noise = curvature(inputs * scale, batch_share)
         steepest = max(steepest, largest + 1 + noise)
         inputs = np.maximum(inputs @ weight + bias, 0)
-    return STEP / steepest
+    return (LINEAR_STEP if len(weights) == 1 else DEEP_STEP) / steepest
