@@ -2,7 +2,6 @@
 #include "families.hpp"
 #include "math.hpp"
 
-#include <type_traits>
 #include <utility>
 
 namespace softstep::KERNEL_ISA {
