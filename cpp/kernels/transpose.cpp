@@ -62,13 +62,23 @@ template <class T, Size kBytes> struct Square {
   }
 };
 
+// kCols elements, by words: a part of a vector would be put together in memory, and its load wait.
+template <class T, Size kCols>
+SOFTSTEP_INLINE Block<T, kSquareBytes> load_square_row(const T* from) {
+  constexpr std::size_t kBytes = kCols * sizeof(T), kWord = sizeof(std::int64_t);
+  using Words [[gnu::vector_size(kSquareBytes)]] = std::int64_t;
+  std::int64_t low = 0, high = 0;
+  std::memcpy(&low, from, kBytes < kWord ? kBytes : kWord);
+  if constexpr (kBytes > kWord)
+    std::memcpy(&high, reinterpret_cast<const char*>(from) + kWord, kBytes - kWord);
+  return reinterpret_cast<Block<T, kSquareBytes>>(Words{low, high});
+}
+
 // One vector from every kSide-th row on; kCols elements of each are there to be read.
 template <class T, Size kBytes, Size kCols>
 SOFTSTEP_INLINE Block<T, kBytes> load_rows(const T* from, Size stride) {
   if constexpr (kBytes == kSquareBytes) {
-    Block<T, kBytes> v{};
-    std::memcpy(&v, from, kCols * sizeof(T));
-    return v;
+    return load_square_row<T, kCols>(from);
   } else {
     const auto low = load_rows<T, kBytes / 2, kCols>(from, stride);
     const Size half = kBytes / 2 / static_cast<Size>(sizeof(T));
