@@ -111,7 +111,7 @@ def test_threads_bind_the_whole_process(tmp_path: Path) -> None:
 
 def test_an_interrupt_keeps_the_finished_cases(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
-    words = ["--cases", TINY, "softmax", "--peers", "none", "--json", str(file)]
+    words = ["--cases", TINY, "softmax", "--peers", "none", "--repeats", "100", "--json", str(file)]
     command = [sys.executable, "-m", "softstep", "bench", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout and process.stderr
