@@ -113,7 +113,14 @@ def test_an_interrupt_keeps_the_finished_cases(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     words = ["--cases", TINY, "softmax", "--peers", "none", "--repeats", "100", "--json", str(file)]
     command = [sys.executable, "-m", "softstep", "bench", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout and process.stderr
     while not process.stdout.readline().startswith("samples of each"):
         assert process.poll() is None
