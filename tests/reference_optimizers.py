@@ -3,6 +3,7 @@
 A None gradient leaves its parameter and that one's state alone.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ def now(number: Number, step: int) -> float:
     return number(step) if callable(number) else number
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What the rules share: groups, scales of the gradient, decay. `params` are float64 copies."""
 
     defaults: Mapping[str, Any] = {
@@ -108,9 +109,9 @@ class Optimizer:
         self.steps += 1
         return StepResult(norm, False)
 
+    @abstractmethod
     def update(self, state: dict[str, Any], g: Array, lr: float, o: Mapping[str, Any]) -> Array:
         """Advance the state of a parameter; return what is subtracted from it."""
-        raise NotImplementedError
 
 
 class SGD(Optimizer):

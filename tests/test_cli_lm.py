@@ -123,8 +123,8 @@ def test_dense_logits_train_the_same_model(trained: tuple[Path, str, str], text:
     assert "linear_cross_entropy" not in stdout
     ours, theirs = (arrays(folder / "weights.npz") for folder in (trained[0], cwd / "dense"))
     for name in ("embedding", "hidden_weight", "head_weight", "head_bias"):
-        # Forty steps of differently rounded gradients.
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=1e-3)
+        # Forty steps of differently rounded gradients: 1.4e-4 where this was measured.
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=5e-4)
 
 
 def interrupt(text: Path, cwd: Path) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """What every optimizer has: groups of parameters, the native step, the state."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -39,7 +40,7 @@ class StepResult(NamedTuple):
     skipped: bool
 
 
-class Optimizer:
+class Optimizer(ABC):
     """The base of `SGD` and `AdamW`."""
 
     _RULE: ClassVar[str]
@@ -189,12 +190,13 @@ class Optimizer:
         self._counts[:] = counts
         self.steps, self._seed = steps, seed
 
+    @abstractmethod
     def _numbers(self, group: Group) -> Native:
         """Check and return what the rule alone has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _needs_state(self, groups: Sequence[Group]) -> bool:
-        raise NotImplementedError
+        """Whether a step of these groups reads or writes state."""
 
     def _slots(self) -> Iterator[tuple[str, FloatArray]]:
         """Every state array by its name in `state_dict`."""

@@ -1,5 +1,6 @@
 """The native step under PyTorch's optimizers: plan, state tensors, loss scaling, fallback."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ class Extensions(NamedTuple):
         return self
 
 
-class NativeStep(torch.optim.Optimizer):
+class NativeStep(torch.optim.Optimizer, ABC):
     """A mixin before one of PyTorch's optimizers, whose step it replaces where it can."""
 
     _rule: str
@@ -65,12 +66,13 @@ class NativeStep(torch.optim.Optimizer):
             group.setdefault("decoupled", decoupled)
             self._native_options(group)
 
+    @abstractmethod
     def _numbers(self, group: dict[str, Any]) -> Native:
         """Return the three numbers of the rule."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _has_state(self, group: dict[str, Any]) -> bool:
-        raise NotImplementedError
+        """Whether a step of this group reads or writes state."""
 
     def _native_options(self, group: dict[str, Any]) -> Native:
         decoupled = bool(group.get("decoupled", self.defaults["decoupled"]))
