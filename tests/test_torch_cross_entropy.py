@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 import softstep as ss  # noqa: E402
 import softstep.torch as st  # noqa: E402
+from softstep._cross_entropy_options import Options  # noqa: E402
 from softstep.torch import _composed  # noqa: E402
-from softstep.torch._options import Options  # noqa: E402
 from torch_cases import OPTIONS, of_numpy, problem, weights  # noqa: E402
 
 F = torch.nn.functional

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import softstep.torch as st  # noqa: E402
-from softstep.torch._options import Options  # noqa: E402
+from softstep._cross_entropy_options import Options  # noqa: E402
 from torch_cases import problem  # noqa: E402
 
 FUNCTIONS = {

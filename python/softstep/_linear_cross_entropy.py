@@ -6,6 +6,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from softstep._cross_entropy import Empty, Reduction, Smoothing
+from softstep._cross_entropy_options import Options
 from softstep._linear_cross_entropy_arguments import (
     LinearGradients,
     check_buffers,
@@ -16,7 +17,7 @@ from softstep._linear_cross_entropy_arguments import (
 )
 from softstep._linear_cross_entropy_chunks import ChunkLoop
 from softstep._linear_cross_entropy_filter import check_filter
-from softstep._linear_cross_entropy_targets import Options, Targets
+from softstep._linear_cross_entropy_targets import Targets
 from softstep._typing import FloatArray
 
 Gradient = Literal["hidden", "weight", "bias"]

@@ -1,27 +1,14 @@
 """Targets of the linear head: which rows count, and the targets of a chunk of them."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _core
+from softstep._cross_entropy_options import Options
 from softstep._linear_cross_entropy_arguments import Head
 from softstep._typing import FloatArray
-
-
-class Options(NamedTuple):
-    """Options of cross-entropy, as its kernel takes them after the weights."""
-
-    ignore_index: int
-    label_smoothing: float
-    smoothing: str
-    temperature: float
-    softcap: float | None
-    z_loss: float
-    reduction: str
-    denominator: float | None
-    empty: str
 
 
 class Targets:

@@ -2,7 +2,7 @@
 
 import torch
 
-from softstep.torch._options import Options
+from softstep._cross_entropy_options import Options
 from softstep.torch._tensors import wide_dtype
 
 

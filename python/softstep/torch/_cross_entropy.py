@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch.nn import _reduction as legacy
 
+from softstep._cross_entropy_options import Options
 from softstep.torch import _composed, _operators
 from softstep.torch._cross_entropy_kernel import differentiable, evaluate
-from softstep.torch._options import Options
 from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, is_transformed
 
 

@@ -7,8 +7,8 @@ import torch
 
 from softstep import _core
 from softstep._cross_entropy_extra import extra_results
+from softstep._cross_entropy_options import Options
 from softstep.torch import _gradient
-from softstep.torch._options import Options
 from softstep.torch._tensors import of_array, view, wide_dtype
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from softstep._cross_entropy_options import Options
 from softstep.torch import _cross_entropy_kernel as kernel
 from softstep.torch import _gradient
-from softstep.torch._options import Options
 from softstep.torch._tensors import wide_dtype
 
 library = torch.library.Library("softstep", "DEF")
