@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import jax
+import jax.ffi
 import numpy as np
 
 from softstep import _core
-
-try:
-    import jax
-    import jax.ffi
-except ImportError as error:
-    raise ImportError("softstep.jax needs JAX, which is not installed: pip install jax") from error
 
 Array: TypeAlias = Any  # of JAX, also while it is traced
 Axis: TypeAlias = int | tuple[int, ...] | None
