@@ -1,0 +1,23 @@
+"""softstep on many processes: on MPI or on torch.distributed, whichever they were started with.
+
+``communicator()`` finds out; in a process of its own everything works as on one of one. Neither
+mpi4py nor PyTorch is imported before they are needed.
+"""
+
+from softstep.distributed._communicator import Communicator, Pending, Single
+from softstep.distributed._launch import communicator
+from softstep.distributed._mpi import MPI
+from softstep.distributed._shard import Shard, even_shard, shard_of
+from softstep.distributed._torch import Torch
+
+__all__ = [
+    "MPI",
+    "Communicator",
+    "Pending",
+    "Shard",
+    "Single",
+    "Torch",
+    "communicator",
+    "even_shard",
+    "shard_of",
+]
