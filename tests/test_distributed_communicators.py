@@ -1,13 +1,22 @@
-"""The collectives of every engine against NumPy, and what happens when a rank is late or gone."""
+"""The collectives of every engine against NumPy, and a rank that is late."""
 
+import time
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from ranks import ThreadRanks, launch
-from softstep.distributed import Communicator, communicator, shard_of
+from ranks import Counting, ThreadRanks, launch
+from softstep.distributed import (
+    MPI,
+    Communicator,
+    Single,
+    Torch,
+    communicator,
+    even_shard,
+    shard_of,
+)
 
 SIZES = (1, 2, 3, 4)
 
@@ -130,15 +139,36 @@ def check_refusals(comm: Communicator) -> None:
             call()
 
 
+def group_without_rank_0(comm: Communicator) -> Communicator | None:
+    """Return a communicator from the engine's own group of ranks 1 and up; None on rank 0."""
+    if isinstance(comm, MPI):
+        from mpi4py import MPI as mpi
+
+        part = mpi.COMM_WORLD.Split(min(comm.rank, 1))
+        return MPI(part, timeout=60) if comm.rank else None
+    import torch.distributed as dist
+
+    group = dist.new_group(range(1, comm.size))
+    return Torch(group, timeout=60) if comm.rank else None
+
+
 def program() -> None:
-    """Check the communicator of this process; what `launch` runs."""
+    """Check the communicator of this process, and leave it when rank 1 is late."""
     comm = communicator(timeout=60)
     check_collectives(comm)
     if comm.rank == 0:
         check_refusals(comm)
+    group = group_without_rank_0(comm)
+    if group:
+        assert (group.rank, group.size) == (comm.rank - 1, comm.size - 1)
+        check_collectives(group)
     comm.barrier()
     if comm.rank == 0:
         print(f"{type(comm).__name__} {comm.size} checked", flush=True)
+    comm.timeout = 1
+    if comm.rank == 1:
+        time.sleep(2)
+    comm.all_reduce(np.zeros(3))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -146,11 +176,41 @@ def test_threads(size: int) -> None:
     ThreadRanks(size).run(check_collectives)
 
 
-@pytest.mark.parametrize(
-    ("engine", "size", "name"), [("mpi", 2, "MPI"), ("mpi", 3, "MPI"), ("gloo", 2, "Torch")]
-)
-def test_engines(engine: str, size: int, name: str) -> None:
-    assert f"{name} {size} checked" in launch(engine, size, __file__)
+@pytest.mark.parametrize("size", [1, 2])
+def test_refusals(size: int) -> None:
+    ThreadRanks(size).run(check_refusals)
+
+
+@pytest.mark.parametrize(("engine", "name"), [("mpi", "MPI"), ("gloo", "Torch")])
+def test_engines(engine: str, name: str) -> None:
+    output = launch(engine, 3, __file__, status=None)
+    assert f"{name} 3 checked" in output
+    assert "TimeoutError: rank 0 of 3: all_reduce did not end within 1 s" in output
+
+
+def test_single_neither_sends_nor_copies() -> None:
+    comm = Counting(Single())
+    check_collectives(comm)
+    assert comm.calls == []
+    with pytest.raises(SystemExit, match="why"):
+        Single().abort("why")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("total", [0, 1, 3, 8, 1001])
+def test_even_shards(size: int, total: int) -> None:
+    shards = ThreadRanks(size).run(lambda comm: even_shard(total, comm))
+    assert [shard.begin for shard in shards] == [0, *(shard.end for shard in shards[:-1])]
+    assert shards[-1].end == total
+    sizes = [shard.size for shard in shards]
+    assert sorted(sizes, reverse=True) == sizes and sizes[0] - sizes[-1] <= 1
+
+
+def test_shards_of_less_than_nothing() -> None:
+    with pytest.raises(ValueError, match="total: expected at least 0, got -1"):
+        even_shard(-1, Single())
+    with pytest.raises(ValueError, match="count: expected at least 0, got -1"):
+        shard_of(-1, Single())
 
 
 if __name__ == "__main__":
