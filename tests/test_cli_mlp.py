@@ -6,7 +6,7 @@ import pytest
 from softstep.cli.mlp import MLP, initial_parameters
 from softstep.cli.schedule import SCHEDULES
 from softstep.cli.split import Problem, Standardiser, stratified_split
-from softstep.cli.training import Settings, Trainer
+from softstep.cli.training import Control, Settings, Trainer
 
 SIZES = [5, 7, 6, 4]
 
@@ -61,6 +61,14 @@ def trainer(data: tuple[np.ndarray, np.ndarray], **changes: object) -> Trainer:
     return Trainer(settings(**changes), problem, np.random.default_rng(3))
 
 
+class Counting(Control):
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def after_step(self, rows: int) -> None:
+        self.rows.append(rows)
+
+
 def test_a_smaller_batch_gives_the_same_logits(rng: np.random.Generator) -> None:
     weights, biases = initial_parameters(SIZES, rng)
     x = rng.standard_normal((9, SIZES[0])).astype(np.float32)
@@ -75,7 +83,7 @@ def test_one_step_is_the_gradient_step_with_decay_of_the_weights_alone(
     run = trainer(data)
     before = doubles(run.weights, run.biases)
     slopes = derivative(before, data[0].astype(float), data[1], 0.2)
-    (epoch,) = run.epochs(lambda rows: None)
+    (epoch,) = run.epochs(Control())
     # w <- (1 - 2 alpha lambda) w - alpha dw with 2 lambda = 0.1; b <- b - alpha db.
     decay = [1 - 0.3 * 0.1] * len(run.weights) + [1.0] * len(run.biases)
     for after, old, factor, slope in zip(
@@ -89,18 +97,18 @@ def test_one_step_is_the_gradient_step_with_decay_of_the_weights_alone(
 
 def test_every_row_is_used_once_an_epoch(data: tuple[np.ndarray, np.ndarray]) -> None:
     run = trainer(data, batch_size=4, lr=1e-30, weight_decay=0.0)
-    counts: list[int] = []
-    (epoch,) = run.epochs(counts.append)
-    assert counts == [4, 4, 1]
+    counting = Counting()
+    (epoch,) = run.epochs(counting)
+    assert counting.rows == [4, 4, 1]
     # The weights stand still: the mean over the batches is the mean over the rows.
     loss = loss_of(doubles(run.weights, run.biases), *data, 0.2)
     assert epoch.data_loss == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_batch_larger_than_the_data_is_the_data(data: tuple[np.ndarray, np.ndarray]) -> None:
-    counts: list[int] = []
-    list(trainer(data, batch_size=10**9).epochs(counts.append))
-    assert counts == [9]
+    counting = Counting()
+    list(trainer(data, batch_size=10**9).epochs(counting))
+    assert counting.rows == [9]
 
 
 @pytest.mark.parametrize(

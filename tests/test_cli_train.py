@@ -201,7 +201,10 @@ def interrupt(cwd: Path, *words: str) -> tuple[int, str]:
 
 
 def kept_epochs(message: str) -> int:
-    words = r"softstep train: interrupted in epoch (\d+): the (\d+) before it are in (.*)\n"
+    words = (
+        r"softstep train: interrupted in epoch (\d+): the (\d+) before it are in (.*); "
+        r"--resume goes on from softstep-run/checkpoint.npz\n"
+    )
     match = re.fullmatch(words, message)
     assert match, message
     assert int(match[1]) == int(match[2]) + 1 > 5
@@ -212,7 +215,7 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path: Path) -> None:
     status, message = interrupt(tmp_path)
     assert status == 130
     folder = tmp_path / "softstep-run"
-    assert sorted(contents(folder)) == ["history.csv", "weights.npz"]
+    assert sorted(contents(folder)) == ["checkpoint.npz", "history.csv", "weights.npz"]
     epochs = history(folder)
     assert len(epochs) == kept_epochs(message)
     # The weights are those of the last epoch in the history, not of a step after it.
@@ -227,7 +230,8 @@ def test_ctrl_c_leaves_an_earlier_result_alone(tmp_path: Path) -> None:
     status, message = interrupt(tmp_path)
     assert status == 130
     after = contents(tmp_path / "softstep-run")
-    assert set(after) - set(before) == {"interrupted-history.csv", "interrupted-weights.npz"}
+    kept = {"checkpoint.npz", "interrupted-history.csv", "interrupted-weights.npz"}
+    assert set(after) - set(before) == kept
     assert all(after[name] == before[name] for name in before)
     assert len(history(tmp_path / "softstep-run", "interrupted-history.csv")) == kept_epochs(
         message

@@ -17,3 +17,7 @@ class InputError(CommandError):
 
 class RunError(CommandError):
     """The input was fine, but the work could not be finished."""
+
+
+class Diverged(RunError):
+    """The training led nowhere, and would again from its checkpoint."""

@@ -37,12 +37,13 @@ class Lines(Progress):
 class Bar(Progress):
     """A tqdm bar over all rows of all parts, which also moves within a long part."""
 
-    def __init__(self, tqdm: Any, name: str, parts: int, rows: int) -> None:
+    def __init__(self, tqdm: Any, name: str, parts: int, rows: int, done: int) -> None:
         self._name = name
         self._parts = parts
         self._bar = tqdm(
             total=rows,
-            desc=f"{name} 1/{parts}",
+            initial=done,
+            desc=f"{name} {done * parts // rows + 1}/{parts}",
             unit=" rows",
             unit_scale=True,
             dynamic_ncols=True,
@@ -65,8 +66,11 @@ class Bar(Progress):
         self._bar.close()
 
 
-def open_progress(name: str, parts: int, rows: int, quiet: bool) -> Progress:
-    """Choose how to show a training on ``rows`` rows in ``parts`` parts, each called ``name``."""
+def open_progress(name: str, parts: int, rows: int, quiet: bool, done: int = 0) -> Progress:
+    """Choose how to show a training on ``rows`` rows in ``parts`` parts, each called ``name``.
+
+    ``done`` of the rows were trained on earlier.
+    """
     if quiet:
         return Progress()
     # Some terminals (docker run -t) have no width, in which no bar fits.
@@ -76,5 +80,5 @@ def open_progress(name: str, parts: int, rows: int, quiet: bool) -> Progress:
         except ImportError:
             pass
         else:
-            return Bar(tqdm, name, parts, rows)
+            return Bar(tqdm, name, parts, rows, done)
     return Lines(name, parts)

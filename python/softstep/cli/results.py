@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from softstep.cli.errors import InputError
-from softstep.cli.staging import staging_folder
+from softstep.cli.staging import replace, staging_folder
 
 WEIGHTS, HISTORY, PICTURE = "weights.npz", "history.csv", "training.png"
 
@@ -35,7 +35,7 @@ class OutputFolder:
         # The weights last: they are what tells a result from other files.
         for file in sorted(self.staging.iterdir(), key=lambda file: file.name == WEIGHTS):
             target = self.path / (prefix + file.name)
-            os.replace(file, target)
+            replace(file, target)
             published.append(target)
         if not prefix and self.path / PICTURE not in published:
             (self.path / PICTURE).unlink(missing_ok=True)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from softstep.cli.errors import InputError
 
+PREFIX = ".softstep-staging-"
+
 
 @contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new hidden folder in ``parent``, from which ``os.replace`` is a rename."""
+    """Yield a new hidden folder in ``parent``, from which ``os.replace`` is a rename.
+
+    Those of processes that were killed are removed.
+    """
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".softstep-", dir=parent))
+        staging, lock = _new_folder(parent)
     except OSError as error:
         raise InputError(
             f"--output: {parent}: cannot be written to: {error.strerror or error}"
@@ -24,3 +31,59 @@ def staging_folder(parent: Path) -> Iterator[Path]:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_folder(parent: Path) -> tuple[Path, int]:
+    """Create a folder, locked for as long as the descriptor is open: its owner lives."""
+    turn = os.open(parent, os.O_RDONLY)
+    try:
+        # One at a time: nobody finds a folder that is not locked yet.
+        if _locked(turn, wait=True):
+            for folder in parent.glob(f"{PREFIX}*"):
+                _remove_abandoned(folder)
+        staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        lock = os.open(staging, os.O_RDONLY)
+        _locked(lock)
+        return staging, lock
+    finally:
+        os.close(turn)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            if _locked(lock):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def _locked(descriptor: int, wait: bool = False) -> bool:
+    """Return whether this process has the lock now; some network file systems have none."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def replace(file: Path, target: Path) -> None:
+    """Move ``file`` to ``target``, which has all of the old or of the new content at any time.
+
+    Also after a power failure: the content reaches the disk before the name does.
+    """
+    _reach_disk(file)
+    os.replace(file, target)
+    # Not every network file system can do it for a folder.
+    with suppress(OSError):
+        _reach_disk(target.parent)
+
+
+def _reach_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

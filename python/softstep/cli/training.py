@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, field
+from typing import Any
 
 import numpy as np
 
 import softstep as ss
-from softstep.cli.errors import RunError
+from softstep.cli.archive import Arrays
+from softstep.cli.errors import Diverged
 from softstep.cli.labels import Indices
-from softstep.cli.mlp import MLP, initial_parameters
+from softstep.cli.mlp import MLP, Floats, initial_parameters
 from softstep.cli.schedule import SCHEDULES
 from softstep.cli.split import Problem
 
@@ -54,8 +57,28 @@ class Epoch:
         return f"{loss}  test acc {self.test_accuracy:.4f}"
 
 
+@dataclass
+class Position:
+    """Between which steps the training is, and the sums over the epoch so far."""
+
+    epoch: int = 1
+    rows: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+    # The generator's state before it drew the order of the epoch's rows.
+    rng: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Control:
+    """What the outside has a say in between two steps; says nothing."""
+
+    def after_step(self, rows: int) -> None:
+        """``rows`` more rows have been trained on. May raise, to end the training here."""
+
+
 class Trainer:
-    """One training run; ``epochs`` runs it, ``weights`` and ``biases`` are its state."""
+    """One training run; ``epochs`` runs it, ``weights`` and ``biases`` are what it trains."""
 
     def __init__(self, settings: Settings, problem: Problem, rng: np.random.Generator) -> None:
         self.settings = settings
@@ -71,58 +94,51 @@ class Trainer:
         self.batch_labels = np.empty(rows, np.int64)
         self.predictions = np.empty(rows, np.intp)
         # The penalty is on the weights alone: a bias makes no function wilder.
-        self.weight_optimiser = ss.SGD(
-            self.weights,
-            settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
-        self.bias_optimiser = ss.SGD(self.biases, settings.lr, momentum=settings.momentum)
-        steps = settings.epochs * math.ceil(len(self.labels) / rows)
-        self.rate = SCHEDULES[settings.schedule](settings.lr, steps)
-        self.steps_done = 0
+        groups: list[dict[str, Any]] = [
+            {"params": self.weights, "weight_decay": settings.weight_decay},
+            {"params": self.biases},
+        ]
+        self.optimiser = ss.SGD(groups, settings.lr, momentum=settings.momentum)
+        self.epoch_steps = math.ceil(len(self.labels) / rows)
+        self.rate = SCHEDULES[settings.schedule](settings.lr, settings.epochs * self.epoch_steps)
+        self.history: list[Epoch] = []
+        self.position = Position(rng=rng.bit_generator.state)
 
-    def epochs(self, on_rows: Callable[[int], None]) -> Iterator[Epoch]:
-        """Train, telling ``on_rows`` the rows of each batch; yield at the end of each epoch."""
-        for number in range(1, self.settings.epochs + 1):
+    def epochs(self, control: Control) -> Iterator[Epoch]:
+        """Train from where it is, with ``control`` after each step; yield after each epoch."""
+        while self.position.epoch <= self.settings.epochs:
             # Divergence is reported as such, not as NumPy's warnings.
             with np.errstate(over="ignore", invalid="ignore"):
-                epoch = self._epoch(number, on_rows)
+                epoch = self._epoch(control)
             yield epoch
 
-    def _epoch(self, number: int, on_rows: Callable[[int], None]) -> Epoch:
-        lr = self.rate(self.steps_done)
-        count, size = len(self.labels), self.model.rows
+    def _epoch(self, control: Control) -> Epoch:
+        at, count, size = self.position, len(self.labels), self.model.rows
+        self.rng.bit_generator.state = at.rng
         order = self.rng.permutation(count)
-        loss_sum, correct = 0.0, 0
-        start = time.perf_counter()
-        for first in range(0, count, size):
-            rows = order[first : first + size]
-            loss, hits = self._step(rows)
-            if not math.isfinite(loss):
-                raise RunError(
-                    f"the training diverged: the loss is {loss} in epoch {number}; "
-                    f"expected a finite loss: try a smaller --lr than {self.settings.lr:g}"
-                )
-            loss_sum += loss * len(rows)
-            correct += hits
-            on_rows(len(rows))
-        seconds = time.perf_counter() - start
+        while at.rows < count:
+            rows = order[at.rows : at.rows + size]
+            self._step(rows)
+            control.after_step(len(rows))
         test_loss, predictions = self._evaluate()
-        return Epoch(
-            epoch=number,
-            lr=lr,
-            data_loss=loss_sum / count,
+        epoch = Epoch(
+            epoch=at.epoch,
+            lr=self.rate((at.epoch - 1) * self.epoch_steps),
+            data_loss=at.loss_sum / count,
             # weight_decay is 2 lambda: the derivative of lambda ||w||^2 is 2 lambda w.
             l2_penalty=ss.l2_penalty(self.weights, self.settings.weight_decay / 2),
-            train_accuracy=correct / count,
+            train_accuracy=at.correct / count,
             test_loss=test_loss,
             test_accuracy=float(np.mean(predictions == self.test_labels)),
-            rows_per_second=count / seconds,
+            rows_per_second=count / at.seconds,
         )
+        self.history.append(epoch)
+        self.position = Position(at.epoch + 1, rng=self.rng.bit_generator.state)
+        return epoch
 
-    def _step(self, rows: Indices) -> tuple[float, int]:
-        """Make one step on ``rows``; return the mean data loss and the correct predictions."""
+    def _step(self, rows: Indices) -> None:
+        """Make one step on ``rows`` and move the position behind it."""
+        start, at = time.perf_counter(), self.position
         batch = self.batch[: len(rows)]
         labels = self.batch_labels[: len(rows)]
         predictions = self.predictions[: len(rows)]
@@ -134,12 +150,18 @@ class Trainer:
         loss, dlogits = ss.cross_entropy_with_grad(
             logits, labels, label_smoothing=self.settings.label_smoothing, out=logits
         )
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the training diverged: the loss is {loss} in epoch {at.epoch}; "
+                f"expected a finite loss: try a smaller --lr than {self.settings.lr:g}"
+            )
         self.model.backward(dlogits)
-        rate = self.rate(self.steps_done)
-        self.weight_optimiser.step(self.model.weight_gradients, lr=rate)
-        self.bias_optimiser.step(self.model.bias_gradients, lr=rate)
-        self.steps_done += 1
-        return float(loss), int(np.count_nonzero(predictions == labels))
+        rate = self.rate((at.epoch - 1) * self.epoch_steps + at.rows // self.model.rows)
+        self.optimiser.step([*self.model.weight_gradients, *self.model.bias_gradients], lr=rate)
+        at.loss_sum += float(loss) * len(rows)
+        at.correct += int(np.count_nonzero(predictions == labels))
+        at.rows += len(rows)
+        at.seconds += time.perf_counter() - start
 
     def _evaluate(self) -> tuple[float, Indices]:
         """Return the mean data loss on the held-out rows and their predicted classes."""
@@ -162,3 +184,35 @@ class Trainer:
     def predict_test(self) -> Indices:
         """Return the predicted classes of the held-out rows."""
         return self._evaluate()[1]
+
+    def state(self) -> Arrays:
+        """Return all that `restore` needs to go on from here with the same bits."""
+        arrays = {
+            "position": np.array(json.dumps(asdict(self.position))),
+            "history": np.array([astuple(epoch) for epoch in self.history], np.float64),
+        }
+        for name, values in self._parameters():
+            arrays[name] = values
+        for name, value in self.optimiser.state_dict().items():
+            arrays[f"optimizer.{name}"] = np.asarray(value)
+        return arrays
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go to where `state` was called; ValueError or KeyError if ``arrays`` are not its."""
+        optimiser = {
+            name.removeprefix("optimizer."): value
+            for name, value in arrays.items()
+            if name.startswith("optimizer.")
+        }
+        self.optimiser.load_state_dict(optimiser)
+        for name, values in self._parameters():
+            if arrays[name].shape != values.shape:
+                raise ValueError(f"{name}: expected {values.shape}, got {arrays[name].shape}")
+            np.copyto(values, arrays[name], casting="no")
+        self.history = [Epoch(int(number), *rest) for number, *rest in arrays["history"].tolist()]
+        self.position = Position(**json.loads(str(arrays["position"])))
+
+    def _parameters(self) -> Iterator[tuple[str, Floats]]:
+        """Every array that is trained, by its name in a file."""
+        for kind, arrays in (("weight", self.weights), ("bias", self.biases)):
+            yield from ((f"{kind}{layer}", array) for layer, array in enumerate(arrays))

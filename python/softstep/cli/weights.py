@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.cli.archive import read_archive
 from softstep.cli.errors import InputError
 from softstep.cli.mlp import Floats
 from softstep.cli.split import Standardiser
@@ -62,21 +61,8 @@ def is_weights_file(path: Path) -> bool:
 
 def load_weights(path: Path) -> Weights:
     """Read and check what ``Weights.save`` wrote."""
+    arrays = read_archive(path, FORMAT, "a weights file")
     problem = f"{path}: expected a weights file that `softstep train` wrote"
-    try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise InputError(f"{problem}, got something else")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{problem}, got a damaged archive: {error}") from error
-    if "format" not in arrays or str(arrays["format"]) != FORMAT:
-        got = str(arrays["format"]) if "format" in arrays else ", ".join(arrays) or "nothing"
-        raise InputError(f"{problem} (format {FORMAT}), got {got}")
     layers = sum(name.startswith("weight") for name in arrays)
     try:
         loaded = Weights(
