@@ -37,41 +37,6 @@ private:
   std::vector<std::string> wanted;
 };
 
-void check_out(const py::array& out, const CrossEntropyArguments& a) {
-  refuse_overlap(out, "out", a.logits, "logits");
-  if (a.probabilities)
-    refuse_overlap(out, "out", *a.probabilities, "target", false);
-  if (a.weight)
-    refuse_overlap(out, "out", *a.weight, "weight", false);
-  if (a.sample_weight)
-    refuse_overlap(out, "out", *a.sample_weight, "sample_weight", false);
-}
-
-template <class S, class Q>
-ops::CrossEntropyProblem<S, Q> problem_of(const CrossEntropyArguments& a,
-                                          const CrossEntropyOptions& options,
-                                          const py::array* dlogits) {
-  using T = Compute<S>;
-  ops::CrossEntropyProblem<S, Q> problem;
-  problem.rows =
-      row_problem<S, Q>(a.axis, a.logits, a.probabilities ? &*a.probabilities : nullptr, dlogits);
-  problem.target = a.target.get();
-  problem.points = a.points;
-  const auto values = [](const std::optional<py::array>& array) {
-    return array ? data_of<T>(*array) : nullptr;
-  };
-  problem.mass = values(a.mass);
-  problem.weight = values(a.weight);
-  problem.sample_weight = values(a.sample_weight);
-  problem.label_smoothing = options.label_smoothing;
-  problem.smoothing = options.smoothing;
-  problem.temperature = options.temperature;
-  problem.softcap = options.softcap;
-  problem.z_loss = options.z_loss;
-  problem.reduction = options.reduction;
-  return problem;
-}
-
 // What the reduction divides by: of the rows that are not ignored, or the caller's.
 template <class S, class Q>
 ops::MeanDenominators denominators_of(const CrossEntropyArguments& a,
@@ -80,7 +45,8 @@ ops::MeanDenominators denominators_of(const CrossEntropyArguments& a,
     return {1, 1};
   if (options.denominator)
     return {*options.denominator, *options.denominator};
-  const auto denominators = ops::mean_denominators(problem_of<S, Q>(a, options, nullptr));
+  const auto denominators =
+      ops::mean_denominators(cross_entropy_problem<S, Q>(a, options, nullptr));
   if (denominators.loss == 0 && options.empty == Empty::kRaise)
     throw py::value_error("target: the mean is over no rows (all are ignored or weightless)");
   return denominators;
@@ -95,7 +61,7 @@ py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options
   const bool empty = options.reduction == Reduction::kMean && denominators.loss == 0;
   if (with_gradient && !dlogits)
     dlogits = new_array(shape_of(a.logits), a.logits);
-  const auto problem = problem_of<S, Q>(a, options, dlogits ? &*dlogits : nullptr);
+  const auto problem = cross_entropy_problem<S, Q>(a, options, dlogits ? &*dlogits : nullptr);
 
   ExtraResults extras(extra, a);
   ops::RowResults<T> results{};
@@ -114,9 +80,7 @@ py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options
     const GilReleased unlocked;
     loss = ops::cross_entropy(problem, denominators, results);
   }
-  py::object returned = py::float_(
-      !empty ? loss
-             : (options.empty == Empty::kZero ? 0 : std::numeric_limits<double>::quiet_NaN()));
+  py::object returned = py::float_(!empty ? loss : options.empty_mean());
   if (options.reduction == Reduction::kNone) {
     returned = extras.results["loss"];
     if (a.batch.empty())
@@ -124,29 +88,6 @@ py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options
   }
   return py::make_tuple(returned, dlogits ? py::object(*dlogits) : py::none(), extras.results,
                         empty ? 0 : 1 / denominators.loss, empty ? 0 : 1 / denominators.z_loss);
-}
-
-CrossEntropyOptions options_of(const py::object& label_smoothing, const py::object& smoothing,
-                               const py::object& temperature, const py::object& softcap,
-                               const py::object& z_loss, const py::object& reduction,
-                               const py::object& denominator, const py::object& empty) {
-  CrossEntropyOptions options{as_number(label_smoothing, "label_smoothing"),
-                              as_temperature(temperature),
-                              as_softcap(softcap),
-                              as_number(z_loss, "z_loss"),
-                              smoothing_of(as_text(smoothing, "smoothing")),
-                              reduction_of(as_text(reduction, "reduction")),
-                              std::nullopt,
-                              empty_of(as_text(empty, "empty"))};
-  if (!denominator.is_none())
-    options.denominator = as_number(denominator, "denominator");
-  options.check();
-  return options;
-}
-
-void check_smoothing(const CrossEntropyOptions& options, const CrossEntropyArguments& a) {
-  if (options.smoothing == ops::Smoothing::kExcludeTarget && (a.points != 1 || a.mass))
-    throw py::value_error("smoothing: 'exclude_target' needs class targets");
 }
 
 py::tuple cross_entropy(const py::object& logits, const py::object& target, const py::object& axis,
@@ -157,8 +98,8 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
                         const py::object& z_loss, const py::object& reduction,
                         const py::object& denominator, const py::object& empty,
                         const py::tuple& extra, bool with_gradient, const py::object& out) {
-  const CrossEntropyOptions options = options_of(label_smoothing, smoothing, temperature, softcap,
-                                                 z_loss, reduction, denominator, empty);
+  const CrossEntropyOptions options = cross_entropy_options(
+      label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty);
   const CrossEntropyArguments a =
       check_cross_entropy(logits, target, axis, target_probabilities, weight, sample_weight,
                           as_integer(ignore_index, "ignore_index"));
@@ -166,7 +107,7 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
   std::optional<py::array> dlogits;
   if (with_gradient && !out.is_none()) {
     dlogits = as_output(out, "out", a.logits);
-    check_out(*dlogits, a);
+    check_cross_entropy_out(*dlogits, a);
   }
   return with_storage(a.logits, [&](auto type) {
     using S = decltype(type);
@@ -187,8 +128,8 @@ py::tuple cross_entropy_rows(const py::object& logits, const py::object& target,
                              const py::object& temperature, const py::object& softcap,
                              const py::object& z_loss, const py::object& reduction,
                              const py::object& denominator, const py::object& empty) {
-  const CrossEntropyOptions options = options_of(label_smoothing, smoothing, temperature, softcap,
-                                                 z_loss, reduction, denominator, empty);
+  const CrossEntropyOptions options = cross_entropy_options(
+      label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty);
   const CrossEntropyArguments a =
       check_cross_entropy(logits, target, py::int_(-1), target_probabilities, weight, sample_weight,
                           as_integer(ignore_index, "ignore_index"));

@@ -1,6 +1,8 @@
 #include "bindings/cross_entropy_arguments.hpp"
+#include "bindings/reduction.hpp"
 
 #include <cmath>
+#include <limits>
 
 namespace softstep::bindings {
 namespace {
@@ -27,7 +29,7 @@ template <class T> void ignore_weightless(CrossEntropyArguments& a) {
 
 // Sparse targets: indices (batch, K) with their probabilities, both turned to (K, batch).
 void check_sparse(CrossEntropyArguments& a, const py::array& target,
-                  const py::object& probabilities, std::int64_t ignore_index) {
+                  const py::object& probabilities, std::int64_t ignore_index, py::ssize_t classes) {
   std::vector<py::ssize_t> shape = a.batch;
   const py::ssize_t points = target.ndim() > 0 ? target.shape(target.ndim() - 1) : 0;
   shape.push_back(points);
@@ -40,7 +42,7 @@ void check_sparse(CrossEntropyArguments& a, const py::array& target,
                           shape_text(shape_of(target)));
   const py::array mass = as_compute_input(probabilities, "target_probabilities", a.logits);
   require_shape(mass, "target_probabilities", shape);
-  const auto checked = checked_targets(target, ignore_index, a.classes);
+  const auto checked = checked_targets(target, ignore_index, classes);
   a.points = points;
   a.target.reset(new std::int32_t[static_cast<std::size_t>(points * a.rows)]);
   for (py::ssize_t row = 0; row < a.rows; ++row)
@@ -117,11 +119,40 @@ void CrossEntropyOptions::check() const {
                           number_text(*denominator));
 }
 
+double CrossEntropyOptions::empty_mean() const {
+  return empty == Empty::kZero ? 0 : std::numeric_limits<double>::quiet_NaN();
+}
+
+CrossEntropyOptions cross_entropy_options(const py::object& label_smoothing,
+                                          const py::object& smoothing,
+                                          const py::object& temperature, const py::object& softcap,
+                                          const py::object& z_loss, const py::object& reduction,
+                                          const py::object& denominator, const py::object& empty) {
+  CrossEntropyOptions options{as_number(label_smoothing, "label_smoothing"),
+                              as_temperature(temperature),
+                              as_softcap(softcap),
+                              as_number(z_loss, "z_loss"),
+                              smoothing_of(as_text(smoothing, "smoothing")),
+                              reduction_of(as_text(reduction, "reduction")),
+                              std::nullopt,
+                              empty_of(as_text(empty, "empty"))};
+  if (!denominator.is_none())
+    options.denominator = as_number(denominator, "denominator");
+  options.check();
+  return options;
+}
+
+void check_smoothing(const CrossEntropyOptions& options, const CrossEntropyArguments& a) {
+  if (options.smoothing == ops::Smoothing::kExcludeTarget && (a.points != 1 || a.mass))
+    throw py::value_error("smoothing: 'exclude_target' needs class targets");
+}
+
 CrossEntropyArguments check_cross_entropy(const py::object& logits, const py::object& target,
                                           const py::object& axis,
                                           const py::object& target_probabilities,
                                           const py::object& weight, const py::object& sample_weight,
-                                          std::int64_t ignore_index) {
+                                          std::int64_t ignore_index,
+                                          std::optional<py::ssize_t> all_classes) {
   CrossEntropyArguments a{};
   a.logits = as_any_float_input(logits, "logits");
   a.axis = as_axis(axis, a.logits, "logits");
@@ -134,10 +165,10 @@ CrossEntropyArguments check_cross_entropy(const py::object& logits, const py::ob
   a.sample_weight = weights(sample_weight, "sample_weight", a.batch, a.logits);
   const py::array targets = as_numpy(target, "target");
   if (!target_probabilities.is_none()) {
-    check_sparse(a, targets, target_probabilities, ignore_index);
+    check_sparse(a, targets, target_probabilities, ignore_index, all_classes.value_or(a.classes));
   } else if (has_integer_dtype(targets)) {
     require_shape(targets, "target", a.batch);
-    a.target = checked_targets(targets, ignore_index, a.classes);
+    a.target = checked_targets(targets, ignore_index, all_classes.value_or(a.classes));
     a.points = 1;
   } else if (float_like(targets)) {
     check_probabilities(a, targets);
@@ -148,6 +179,16 @@ CrossEntropyArguments check_cross_entropy(const py::object& logits, const py::ob
   if (a.sample_weight)
     with_type(*a.sample_weight, [&](auto type) { ignore_weightless<decltype(type)>(a); });
   return a;
+}
+
+void check_cross_entropy_out(const py::array& out, const CrossEntropyArguments& a) {
+  refuse_overlap(out, "out", a.logits, "logits");
+  if (a.probabilities)
+    refuse_overlap(out, "out", *a.probabilities, "target", false);
+  if (a.weight)
+    refuse_overlap(out, "out", *a.weight, "weight", false);
+  if (a.sample_weight)
+    refuse_overlap(out, "out", *a.sample_weight, "sample_weight", false);
 }
 
 } // namespace softstep::bindings

@@ -25,7 +25,14 @@ struct CrossEntropyOptions {
   Empty empty;
 
   void check() const;
+  double empty_mean() const; // that is returned
 };
+
+CrossEntropyOptions cross_entropy_options(const py::object& label_smoothing,
+                                          const py::object& smoothing,
+                                          const py::object& temperature, const py::object& softcap,
+                                          const py::object& z_loss, const py::object& reduction,
+                                          const py::object& denominator, const py::object& empty);
 
 struct CrossEntropyArguments {
   py::array logits;
@@ -40,10 +47,39 @@ struct CrossEntropyArguments {
   std::optional<py::array> weight, sample_weight;
 };
 
+// all_classes: what class targets are in, where the logits hold a segment of the classes only.
 CrossEntropyArguments check_cross_entropy(const py::object& logits, const py::object& target,
                                           const py::object& axis,
                                           const py::object& target_probabilities,
                                           const py::object& weight, const py::object& sample_weight,
-                                          std::int64_t ignore_index);
+                                          std::int64_t ignore_index,
+                                          std::optional<py::ssize_t> all_classes = std::nullopt);
+void check_smoothing(const CrossEntropyOptions& options, const CrossEntropyArguments& a);
+void check_cross_entropy_out(const py::array& out, const CrossEntropyArguments& a);
+
+template <class S, class Q>
+ops::CrossEntropyProblem<S, Q> cross_entropy_problem(const CrossEntropyArguments& a,
+                                                     const CrossEntropyOptions& options,
+                                                     const py::array* dlogits) {
+  using T = Compute<S>;
+  ops::CrossEntropyProblem<S, Q> problem;
+  problem.rows =
+      row_problem<S, Q>(a.axis, a.logits, a.probabilities ? &*a.probabilities : nullptr, dlogits);
+  problem.target = a.target.get();
+  problem.points = a.points;
+  const auto values = [](const std::optional<py::array>& array) {
+    return array ? data_of<T>(*array) : nullptr;
+  };
+  problem.mass = values(a.mass);
+  problem.weight = values(a.weight);
+  problem.sample_weight = values(a.sample_weight);
+  problem.label_smoothing = options.label_smoothing;
+  problem.smoothing = options.smoothing;
+  problem.temperature = options.temperature;
+  problem.softcap = options.softcap;
+  problem.z_loss = options.z_loss;
+  problem.reduction = options.reduction;
+  return problem;
+}
 
 } // namespace softstep::bindings

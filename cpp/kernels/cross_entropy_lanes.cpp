@@ -315,11 +315,14 @@ template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept 
   task.dlogits.data ? general<S, true>(task) : general<S, false>(task);
 }
 
+// Segments of the classes have the row shape only.
+template <class S> constexpr CrossEntropyKernels<S> kTable = {cross_entropy<S>, nullptr, nullptr};
+
 } // namespace
 
-const CrossEntropyKernels<float> cross_entropy_lanes_f32 = {cross_entropy<float>};
-const CrossEntropyKernels<double> cross_entropy_lanes_f64 = {cross_entropy<double>};
-const CrossEntropyKernels<Float16> cross_entropy_lanes_f16 = {cross_entropy<Float16>};
-const CrossEntropyKernels<BFloat16> cross_entropy_lanes_bf16 = {cross_entropy<BFloat16>};
+const CrossEntropyKernels<float> cross_entropy_lanes_f32 = kTable<float>;
+const CrossEntropyKernels<double> cross_entropy_lanes_f64 = kTable<double>;
+const CrossEntropyKernels<Float16> cross_entropy_lanes_f16 = kTable<Float16>;
+const CrossEntropyKernels<BFloat16> cross_entropy_lanes_bf16 = kTable<BFloat16>;
 
 } // namespace softstep::KERNEL_ISA

@@ -43,11 +43,28 @@ template <class S> struct SoftmaxTask {
   Matrix<S> y;   // may be x or dy itself
   S* row_result; // one per row
   Size rows, cols;
-  Compute<S> scale; // 1 / temperature
+  Compute<S> scale;           // 1 / temperature
+  const struct RowSums* sums; // of each whole row, for segments
 };
 
+// The sums of a row, or of a segment of its classes, relative to `max`: what segments make of a row
+// is added, once all are relative to the same maximum. Doubles only: also a row of a matrix.
+struct RowSums {
+  double max;          // of the (capped) logits; -inf for none
+  double others;       // of exp((x - max) * scale) without a single target; NaN if there is a NaN,
+                       // 0 beside +inf
+  double in_target;    // the same of a single target
+  double target_logit; // of a single target, capped; 0 if it is not in the segment
+  double point_mass, point_moment;       // sum a, sum a u
+  double mass, moment;                   // the same of probabilities
+  double smoothed_mass, smoothed_moment; // the same of what is smoothed, before its factor
+  double finite;                         // classes that are smoothed over
+};
+constexpr Size kRowSums = sizeof(RowSums) / sizeof(double);
+
 constexpr std::int32_t kIgnoredRow = -1;
-constexpr Size kMaxPoints = 1024; // classes with a mass of their own in one row
+constexpr std::int32_t kOtherSegment = -2; // a class of the row, but not of its segment here
+constexpr Size kMaxPoints = 1024;          // classes with a mass of their own in one row
 
 // The target of a row is its points (class, mass), or probabilities; label smoothing is added.
 template <class S> struct CrossEntropyTask {
@@ -80,6 +97,9 @@ template <class S> struct CrossEntropyTask {
   T* dtemperature; // d(loss)/d(temperature) of the row
   std::int32_t* argmax;
   float* scratch; // of half precision: 2 cols for exponentials, or null, which is slower
+  // The classes are a segment [first, first + cols) of the row; targets count from the row's first.
+  Size first;
+  RowSums* sums; // of each row: of the segment (sweep), of the whole row (finish)
 };
 
 template <class T> struct HingeTask {
@@ -130,9 +150,14 @@ struct AdamwOptions {
 template <class S> struct SoftmaxKernels {
   using Kernel = void (*)(const SoftmaxTask<S>&) noexcept;
   Kernel softmax, log_softmax, logsumexp, entropy, softmax_backward, log_softmax_backward;
+  // Of segments, from the sums of whole rows.
+  Kernel softmax_segment, log_softmax_segment, logsumexp_segment;
 };
 template <class S> struct CrossEntropyKernels {
-  void (*cross_entropy)(const CrossEntropyTask<S>&) noexcept;
+  using Kernel = void (*)(const CrossEntropyTask<S>&) noexcept;
+  Kernel cross_entropy;
+  Kernel sweep;  // of a segment: its sums alone
+  Kernel finish; // of a segment: loss, lse, nll and dlogits from the sums of the whole row
 };
 template <class T> struct HingeKernels {
   void (*hinge)(const HingeTask<T>&) noexcept;

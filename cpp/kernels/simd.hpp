@@ -8,6 +8,7 @@
 #include <cstring>
 
 #define SOFTSTEP_INLINE [[gnu::always_inline]] inline
+#define SOFTSTEP_INLINE_LAMBDA __attribute__((always_inline)) // between parameters and body
 
 namespace softstep::KERNEL_ISA {
 namespace {

@@ -137,8 +137,15 @@ template <class S> void log_softmax_backward(const SoftmaxTask<S>& task) noexcep
 }
 
 template <class S>
-constexpr SoftmaxKernels<S> kTable = {softmax<S>, log_softmax<S>,      logsumexp<S>,
-                                      entropy<S>, softmax_backward<S>, log_softmax_backward<S>};
+constexpr SoftmaxKernels<S> kTable = {softmax<S>,
+                                      log_softmax<S>,
+                                      logsumexp<S>,
+                                      entropy<S>,
+                                      softmax_backward<S>,
+                                      log_softmax_backward<S>,
+                                      nullptr,
+                                      nullptr,
+                                      nullptr};
 
 } // namespace
 

@@ -161,6 +161,45 @@ template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) {
   }
 }
 
+// Of segments of the classes, from the sums of whole rows. Beside +inf `others` is 0, or NaN.
+SOFTSTEP_INLINE bool at_infinity(const RowSums& sums) { return sums.max == kInfinity<double>; }
+SOFTSTEP_INLINE double log_sum(const RowSums& sums) {
+  return at_infinity(sums) ? sums.others : log_scalar(sums.others);
+}
+
+template <class S> void softmax_segment(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
+  for (Size row = 0; row < task.rows; ++row) {
+    const S* x = task.x.data + row * task.x.stride;
+    const RowSums& sums = task.sums[row];
+    const ScaledShift<T> shift(static_cast<T>(sums.max), {task.scale});
+    const Vec<T> factor =
+        broadcast(static_cast<T>(1 / (at_infinity(sums) ? sums.max - sums.max : sums.others)));
+    map_row(task.y.data + row * task.y.stride, 0, task.cols,
+            [&](Size i) { return exp<T>(shift(load(x + i))) * factor; });
+  }
+}
+
+template <class S> void log_softmax_segment(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
+  for (Size row = 0; row < task.rows; ++row) {
+    const S* x = task.x.data + row * task.x.stride;
+    const Vec<T> max = broadcast(static_cast<T>(task.sums[row].max)), scale = broadcast(task.scale),
+                 log_s = broadcast(static_cast<T>(log_sum(task.sums[row])));
+    map_row(task.y.data + row * task.y.stride, 0, task.cols,
+            [&](Size i) { return (load(x + i) - max) * scale - log_s; });
+  }
+}
+
+template <class S> void logsumexp_segment(const SoftmaxTask<S>& task) noexcept {
+  for (Size row = 0; row < task.rows; ++row) {
+    const RowSums& sums = task.sums[row];
+    const double top = sums.max * static_cast<double>(task.scale);
+    const bool masked = sums.max == -kInfinity<double> && sums.others == 0;
+    put(task.row_result + row, masked ? top : top + log_sum(sums));
+  }
+}
+
 template <class S, void (*kUnit)(const SoftmaxTask<S>&), void (*kScaled)(const SoftmaxTask<S>&)>
 void by_scale(const SoftmaxTask<S>& task) noexcept {
   task.scale == 1 ? kUnit(task) : kScaled(task);
@@ -180,7 +219,10 @@ constexpr SoftmaxKernels<S> kTable = {
     by_scale<S, logsumexp_rows<S, Unit<S>>, logsumexp_rows<S, Scaled<S>>>,
     by_scale<S, entropy_rows<S, Unit<S>>, entropy_rows<S, Scaled<S>>>,
     always<S, softmax_backward_rows<S>>,
-    always<S, log_softmax_backward_rows<S>>};
+    always<S, log_softmax_backward_rows<S>>,
+    softmax_segment<S>,
+    log_softmax_segment<S>,
+    logsumexp_segment<S>};
 
 } // namespace
 

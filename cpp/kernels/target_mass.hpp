@@ -49,8 +49,11 @@ template <class S> struct RowTarget {
         return false;
     return true;
   }
-  // kIgnoredRow: this point is none.
-  SOFTSTEP_INLINE Size point(Size k) const { return task.target[k * task.point_stride + row]; }
+  // kIgnoredRow: this point is none, or in another segment.
+  SOFTSTEP_INLINE Size point(Size k) const {
+    const Size c = task.target[k * task.point_stride + row] - task.first;
+    return c >= 0 && c < task.cols ? c : kIgnoredRow;
+  }
   SOFTSTEP_INLINE double weight(Size c) const {
     return task.weight ? static_cast<double>(task.weight[c]) : 1;
   }
@@ -75,6 +78,10 @@ template <class S> struct RowTarget {
     if (task.smooth_others)
       q = select<T>(without_hole<T>(point(0), c), q, Vec<T>{});
     return q;
+  }
+  // The dense mass, if there is any, is the same for all classes.
+  SOFTSTEP_INLINE bool spreads_evenly() const {
+    return !has_probabilities(task) && !task.weight && !task.smooth_finite && !task.smooth_others;
   }
   SOFTSTEP_INLINE bool is_smoothed(Size c, T logit) const {
     return !(task.smooth_finite && logit == -kInfinity<T>) &&
@@ -121,6 +128,12 @@ template <class S> struct RowGathered {
       probability.template add<T>(begin, end, [&](Size i) { return target.probability(i); }, u);
     if (target.task.label_smoothing == 0)
       return;
+    if (target.spreads_evenly()) {
+      smoothed.mass += static_cast<double>(end - begin);
+      smoothed.moment += static_cast<double>(sum_row<T>(begin, end, u));
+      finite += static_cast<double>(end - begin);
+      return;
+    }
     smoothed.template add<T>(begin, end, [&](Size i) { return target.smoothed(i); }, u);
     finite += !target.task.smooth_finite ? static_cast<double>(end - begin)
                                          : static_cast<double>(sum_row<T>(begin, end, [&](Size i) {

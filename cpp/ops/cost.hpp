@@ -17,6 +17,10 @@ inline constexpr Size kLaneClasses = 32;
 // Cross-entropy has more to do once per row, which lanes do for many rows at once.
 inline constexpr Size kCrossEntropyLaneClasses = 64;
 
+// Up to so many rows, each of this many classes for every row, are shared by threads, a segment of
+// classes each (docs/design/0007-row-kernels.md).
+inline constexpr Size kSplitRows = 4, kSplitClasses = 262144, kSegmentClasses = 32768;
+
 // Elements. One block of work: about 10 us, far above the cost of handing it out, small enough to
 // balance.
 inline constexpr Size kBlockElements = 32768;
@@ -56,6 +60,7 @@ struct Layout {
   Size class_bytes; // from one class to the next, in the first operand
 };
 
+// lane_classes 0: in the row shape, whatever it takes.
 inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
                       Size lane_classes) {
   const auto [classes_adjacent, rows_adjacent, masked, class_bytes] = layout;
@@ -63,7 +68,7 @@ inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
   if (cols <= lane_classes) {
     plan.shape = kLaneShape;
     plan.staged = masked || !rows_adjacent;
-  } else if (masked || !rows_adjacent || classes_adjacent) {
+  } else if (lane_classes == 0 || masked || !rows_adjacent || classes_adjacent) {
     plan.shape = kRowShape;
     plan.staged = masked || !classes_adjacent;
   } else {

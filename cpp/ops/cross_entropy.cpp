@@ -1,7 +1,7 @@
 #include "ops/cross_entropy.hpp"
 
+#include "ops/segments.hpp"
 #include "ops/sum.hpp"
-#include "ops/tiles.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -44,6 +44,86 @@ template <class S, class Q> double count_kept(const CrossEntropyProblem<S, Q>& p
   return static_cast<double>(kept);
 }
 
+// What the loss and the gradient of a row count in the result.
+struct Factors {
+  double upstream = 1, z_loss = 0;
+};
+
+template <class S, class Q>
+Factors factors_of(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators) {
+  if (problem.reduction != Reduction::kMean)
+    return {1, problem.z_loss};
+  // A mean over nothing has the gradient 0, not NaN.
+  const double upstream = denominators.loss != 0 ? 1 / denominators.loss : 0;
+  const double ratio = denominators.z_loss == 0 ? 1 : denominators.loss / denominators.z_loss;
+  return {upstream, problem.z_loss * ratio};
+}
+
+template <class S, class Q> double scale_of(const CrossEntropyProblem<S, Q>& problem) {
+  return static_cast<double>(static_cast<Compute<S>>(1 / problem.temperature));
+}
+
+template <class S, class Q>
+CrossEntropyTask<S> task_of(const CrossEntropyProblem<S, Q>& problem, const RowTile<S, Q>& tile,
+                            const Factors& factors, const RowResults<Compute<S>>& results) {
+  using T = Compute<S>;
+  const auto from = [&](auto* values) { return values ? values + tile.start : nullptr; };
+  CrossEntropyTask<S> task{};
+  task.logits = {tile.first.data, tile.first.stride};
+  task.dlogits = tile.output;
+  if constexpr (std::is_same_v<S, Q>)
+    task.probabilities = {tile.second.data, tile.second.stride};
+  else
+    task.wide_probabilities = {tile.second.data, tile.second.stride};
+  task.target = from(problem.target);
+  task.mass = from(problem.mass);
+  task.points = problem.points;
+  task.point_stride = problem.rows.rows;
+  task.first = problem.first;
+  task.weight = problem.weight;
+  task.row_weight = from(problem.sample_weight);
+  task.rows = tile.rows;
+  task.cols = problem.rows.cols;
+  task.scale = static_cast<T>(1 / problem.temperature);
+  task.softcap = static_cast<T>(problem.softcap);
+  task.label_smoothing = static_cast<T>(problem.label_smoothing);
+  task.smooth_finite = problem.smoothing == Smoothing::kAllowed && problem.label_smoothing != 0;
+  task.smooth_others =
+      problem.smoothing == Smoothing::kExcludeTarget && problem.label_smoothing != 0;
+  task.z_loss = static_cast<T>(factors.z_loss);
+  task.upstream = static_cast<T>(factors.upstream);
+  task.loss = from(results.loss);
+  task.lse = from(results.lse);
+  task.nll = from(results.nll);
+  task.entropy = from(results.entropy);
+  task.dtemperature = from(results.dtemperature);
+  task.argmax = from(results.argmax);
+  task.scratch = tile.scratch;
+  return task;
+}
+
+template <class S>
+void take_segment(CrossEntropyTask<S>& task, const Segment& segment, RowSums* sums) {
+  task.first += segment.begin;
+  task.cols = segment.cols;
+  if (task.weight)
+    task.weight += segment.begin;
+  task.sums = sums;
+}
+
+template <class T> bool segments_can(const RowResults<T>& results) {
+  return !results.entropy && !results.dtemperature && !results.argmax;
+}
+
+template <class S, class Q>
+double reduced(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators,
+               const RowResults<Compute<S>>& results) {
+  if (problem.reduction == Reduction::kNone)
+    return 0;
+  const double sum = sum_in_order(results.loss, problem.rows.rows);
+  return problem.reduction == Reduction::kMean ? sum / denominators.loss : sum;
+}
+
 } // namespace
 
 template <class S, class Q>
@@ -54,7 +134,9 @@ MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem) {
   };
   const double rows = problem.sample_weight ? sum_kept(problem, row_weight) : count_kept(problem);
   const auto weight = [&](Size row) {
-    return row_weight(row) * static_cast<double>(problem.weight[problem.target[row]]);
+    const Size c = problem.target[row] - problem.first;
+    const bool here = c >= 0 && c < problem.rows.cols;
+    return here ? row_weight(row) * static_cast<double>(problem.weight[c]) : 0;
   };
   return {weighs_classes ? sum_kept(problem, weight) : rows, rows};
 }
@@ -62,61 +144,55 @@ MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem) {
 template <class S, class Q>
 double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators,
                      const RowResults<Compute<S>>& results) {
-  using T = Compute<S>;
-  const bool mean = problem.reduction == Reduction::kMean;
-  // A mean over nothing has the gradient 0, not NaN.
-  const double upstream = !mean ? 1 : denominators.loss != 0 ? 1 / denominators.loss : 0;
-  const double z_loss = !mean || denominators.z_loss == 0
-                            ? problem.z_loss
-                            : problem.z_loss * denominators.loss / denominators.z_loss;
+  if (segments_of(problem.rows) > 1 && segments_can(results)) {
+    std::vector<RowSums> sums(static_cast<std::size_t>(problem.rows.rows));
+    sweep_cross_entropy(problem, sums.data());
+    return finish_cross_entropy(problem, denominators, sums.data(), results);
+  }
   const auto& kernels = dispatch::active_for<S>();
-  const bool needs_scratch = !std::is_same_v<S, T> && problem.rows.output.data;
+  const bool needs_scratch = !std::is_same_v<S, Compute<S>> && problem.rows.output.data;
+  const auto factors = factors_of(problem, denominators);
   const auto on_tile = [&](const RowTile<S, Q>& tile) {
-    const auto from = [&](auto* values) { return values ? values + tile.start : nullptr; };
-    CrossEntropyTask<S> task{};
-    task.logits = {tile.first.data, tile.first.stride};
-    task.dlogits = tile.output;
-    if constexpr (std::is_same_v<S, Q>)
-      task.probabilities = {tile.second.data, tile.second.stride};
-    else
-      task.wide_probabilities = {tile.second.data, tile.second.stride};
-    task.target = from(problem.target);
-    task.mass = from(problem.mass);
-    task.points = problem.points;
-    task.point_stride = problem.rows.rows;
-    task.weight = problem.weight;
-    task.row_weight = from(problem.sample_weight);
-    task.rows = tile.rows;
-    task.cols = problem.rows.cols;
-    task.scale = static_cast<T>(1 / problem.temperature);
-    task.softcap = static_cast<T>(problem.softcap);
-    task.label_smoothing = static_cast<T>(problem.label_smoothing);
-    task.smooth_finite = problem.smoothing == Smoothing::kAllowed && problem.label_smoothing != 0;
-    task.smooth_others =
-        problem.smoothing == Smoothing::kExcludeTarget && problem.label_smoothing != 0;
-    task.z_loss = static_cast<T>(z_loss);
-    task.upstream = static_cast<T>(upstream);
-    task.loss = from(results.loss);
-    task.lse = from(results.lse);
-    task.nll = from(results.nll);
-    task.entropy = from(results.entropy);
-    task.dtemperature = from(results.dtemperature);
-    task.argmax = from(results.argmax);
-    task.scratch = tile.scratch;
-    kernels.cross_entropy[tile.shape]->cross_entropy(task);
+    kernels.cross_entropy[tile.shape]->cross_entropy(task_of(problem, tile, factors, results));
   };
   for_each_tile(problem.rows, {kCrossEntropyLaneClasses, needs_scratch ? 2 * problem.rows.cols : 0},
                 on_tile);
-  if (problem.reduction == Reduction::kNone)
-    return 0;
-  const double sum = sum_in_order(results.loss, problem.rows.rows);
-  return mean ? sum / denominators.loss : sum;
+  return reduced(problem, denominators, results);
+}
+
+template <class S, class Q>
+void sweep_cross_entropy(const CrossEntropyProblem<S, Q>& problem, RowSums* sums) {
+  const auto sweep = dispatch::active_for<S>().cross_entropy[kRowShape]->sweep;
+  const auto on_segment = [&](const RowTile<S, Q>& tile, const Segment& segment, RowSums* to) {
+    auto task = task_of(problem, tile, {}, {});
+    take_segment(task, segment, to);
+    sweep(task);
+  };
+  sweep_segments(problem.rows, scale_of(problem), sums, on_segment);
+}
+
+template <class S, class Q>
+double finish_cross_entropy(const CrossEntropyProblem<S, Q>& problem,
+                            const MeanDenominators& denominators, RowSums* sums,
+                            const RowResults<Compute<S>>& results) {
+  const auto finish = dispatch::active_for<S>().cross_entropy[kRowShape]->finish;
+  const auto factors = factors_of(problem, denominators);
+  for_each_segment(problem.rows, [&](const RowTile<S, Q>& tile, const Segment& segment) {
+    auto task =
+        task_of(problem, tile, factors, segment.number == 0 ? results : RowResults<Compute<S>>{});
+    take_segment(task, segment, sums + tile.start);
+    finish(task);
+  });
+  return reduced(problem, denominators, results);
 }
 
 #define SOFTSTEP_INSTANTIATE(S, Q)                                                                 \
   template MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>&);                   \
   template double cross_entropy(const CrossEntropyProblem<S, Q>&, const MeanDenominators&,         \
-                                const RowResults<Compute<S>>&);
+                                const RowResults<Compute<S>>&);                                    \
+  template void sweep_cross_entropy(const CrossEntropyProblem<S, Q>&, RowSums*);                   \
+  template double finish_cross_entropy(const CrossEntropyProblem<S, Q>&, const MeanDenominators&,  \
+                                       RowSums*, const RowResults<Compute<S>>&);
 SOFTSTEP_INSTANTIATE(float, float)
 SOFTSTEP_INSTANTIATE(double, double)
 SOFTSTEP_INSTANTIATE(Float16, Float16)

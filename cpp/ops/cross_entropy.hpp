@@ -25,6 +25,7 @@ template <class S, class Q = S> struct CrossEntropyProblem {
   const std::int32_t* target = nullptr; // points x rows, checked; of probabilities: ignored rows
   const T* mass = nullptr;              // points x rows; null: 1
   Size points = 0;
+  Size first = 0;                   // the row's classes are a segment from this one on
   const T* weight = nullptr;        // per class
   const T* sample_weight = nullptr; // per row
   double label_smoothing = 0, temperature = 1, softcap = 0, z_loss = 0;
@@ -47,5 +48,15 @@ MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem);
 template <class S, class Q>
 double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators,
                      const RowResults<Compute<S>>& results);
+
+// The same in two parts, for rows whose classes are in several problems, each a segment: the sums
+// of the segments, once added (segments.hpp), finish all of them. The result is that of all
+// classes.
+template <class S, class Q>
+void sweep_cross_entropy(const CrossEntropyProblem<S, Q>& problem, RowSums* sums);
+template <class S, class Q>
+double finish_cross_entropy(const CrossEntropyProblem<S, Q>& problem,
+                            const MeanDenominators& denominators, RowSums* sums,
+                            const RowResults<Compute<S>>& results);
 
 } // namespace softstep::ops

@@ -1,6 +1,6 @@
 #include "ops/softmax.hpp"
 
-#include "ops/tiles.hpp"
+#include "ops/segments.hpp"
 
 namespace softstep::ops {
 namespace {
@@ -24,21 +24,77 @@ typename SoftmaxKernels<S>::Kernel kernel_of(SoftmaxOp op, const SoftmaxKernels<
   return nullptr;
 }
 
+template <class S>
+SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, S* row_result, double temperature) {
+  return {{tile.first.data, tile.first.stride},
+          {tile.second.data, tile.second.stride},
+          tile.output,
+          row_result ? row_result + tile.start : nullptr,
+          tile.rows,
+          cols,
+          static_cast<Compute<S>>(1 / temperature),
+          nullptr};
+}
+
+template <class S>
+typename SoftmaxKernels<S>::Kernel segment_kernel_of(SoftmaxOp op,
+                                                     const SoftmaxKernels<S>& kernels) {
+  return op == SoftmaxOp::kSoftmax      ? kernels.softmax_segment
+         : op == SoftmaxOp::kLogSoftmax ? kernels.log_softmax_segment
+         : op == SoftmaxOp::kLogSumExp  ? kernels.logsumexp_segment
+                                        : nullptr;
+}
+
+// Whether lanes' rounding would be all of the logarithm: see precise_log_sum in softmax_rows.cpp.
+bool needs_precision(const RowSums& sums, double scale) {
+  return sums.others < 1.5 && std::abs(sums.max * scale) < 1;
+}
+
+// False: the rows are not for segments.
+template <class S>
+bool run_segments(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature) {
+  const auto& kernels = dispatch::active_for<S>();
+  const auto finish = segment_kernel_of(op, *kernels.softmax[kRowShape]);
+  if (!finish || segments_of(problem) == 1)
+    return false;
+  const auto scale = static_cast<Compute<S>>(1 / temperature);
+  const auto sweep = [&](const RowTile<S>& tile, const Segment& segment, RowSums* sums) {
+    CrossEntropyTask<S> task{};
+    task.logits = {tile.first.data, tile.first.stride};
+    task.rows = tile.rows;
+    task.cols = segment.cols;
+    task.scale = scale;
+    task.sums = sums;
+    kernels.cross_entropy[kRowShape]->sweep(task);
+  };
+  std::vector<RowSums> sums(static_cast<std::size_t>(problem.rows));
+  sweep_segments(problem, static_cast<double>(scale), sums.data(), sweep);
+  const auto near = [&](const RowSums& row) {
+    return needs_precision(row, static_cast<double>(scale));
+  };
+  if (op == SoftmaxOp::kLogSumExp && std::any_of(sums.begin(), sums.end(), near))
+    return false;
+  for_each_segment(problem, [&](const RowTile<S>& tile, const Segment& segment) {
+    if (!problem.output.data && segment.number > 0)
+      return;
+    auto task = task_of(tile, segment.cols, row_result, temperature);
+    task.sums = sums.data() + tile.start;
+    finish(task);
+  });
+  return true;
+}
+
 } // namespace
 
 template <class S>
 void softmax_family(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature) {
+  if (run_segments(op, problem, row_result, temperature))
+    return;
   const auto& kernels = dispatch::active_for<S>();
   const typename SoftmaxKernels<S>::Kernel by_shape[kShapes] = {
       kernel_of(op, *kernels.softmax[kRowShape]), kernel_of(op, *kernels.softmax[kLaneShape])};
   for_each_tile(problem, {}, [&](const RowTile<S>& tile) {
-    by_shape[tile.shape]({{tile.first.data, tile.first.stride},
-                          {tile.second.data, tile.second.stride},
-                          tile.output,
-                          row_result ? row_result + tile.start : nullptr,
-                          tile.rows,
-                          problem.cols,
-                          static_cast<Compute<S>>(1 / temperature)});
+    by_shape[tile.shape](task_of(tile, problem.cols, row_result, temperature));
   });
 }
 

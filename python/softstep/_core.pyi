@@ -111,6 +111,46 @@ def hinge(
 @type_check_only
 class pybind11_type(type): ...
 
+# One process' classes of rows that are spread over several
+class CrossEntropyShard(metaclass=pybind11_type):
+    def __init__(
+        self,
+        logits: ArrayLike,
+        target: ArrayLike,
+        axis: int,
+        target_probabilities: ArrayLike | None,
+        weight: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        ignore_index: int,
+        label_smoothing: float,
+        smoothing: str,
+        temperature: float,
+        softcap: float | None,
+        z_loss: float,
+        reduction: str,
+        denominator: float | None,
+        empty: str,
+        first: int,
+        total: int,
+        with_gradient: bool,
+        out: FloatArray | None,
+    ) -> None: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def used(self) -> list[int]: ...
+    @property
+    def loss_denominator(self) -> float: ...
+    @property
+    def z_denominator(self) -> float: ...
+    @property
+    def denominator_is_part(self) -> bool: ...
+    def sweep(self) -> NDArray[np.float64]: ...
+    def shift(self, sums: NDArray[np.float64], maxima: NDArray[np.float64]) -> None: ...
+    def finish(
+        self, sums: NDArray[np.float64], loss_denominator: float, z_denominator: float
+    ) -> tuple[Any, FloatArray | None]: ...
+
 class UpdatePlan(metaclass=pybind11_type):
     def __init__(
         self,

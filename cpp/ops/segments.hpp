@@ -1,0 +1,116 @@
+// Segments of the classes: rows so few and long that threads share each of them, and rows whose
+// other classes are in another process. A sweep finds the sums of each segment, which are added in
+// their order; then each segment is finished with the sums of the whole row.
+#pragma once
+
+#include "ops/tiles.hpp"
+
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <vector>
+
+namespace softstep::ops {
+
+// Makes the sums relative to another maximum, at least as large.
+inline void shift_sums(RowSums& sums, double max, double scale) {
+  if (sums.max == max)
+    return;
+  const double by = (sums.max - max) * scale, factor = std::exp(by);
+  sums.max = max;
+  sums.others *= factor;
+  sums.in_target *= factor;
+  const auto shift = [by](double mass, double& moment) {
+    if (mass != 0) // 0 * -inf is 0
+      moment += by * mass;
+  };
+  shift(sums.point_mass, sums.point_moment);
+  shift(sums.mass, sums.moment);
+  shift(sums.smoothed_mass, sums.smoothed_moment);
+}
+
+// Adds those of another segment.
+inline void add_sums(RowSums& sums, RowSums more, double scale) {
+  const double max = std::max(sums.max, more.max);
+  shift_sums(sums, max, scale);
+  shift_sums(more, max, scale);
+  sums.others += more.others;
+  sums.in_target += more.in_target;
+  sums.target_logit += more.target_logit;
+  sums.point_mass += more.point_mass;
+  sums.point_moment += more.point_moment;
+  sums.mass += more.mass;
+  sums.moment += more.moment;
+  sums.smoothed_mass += more.smoothed_mass;
+  sums.smoothed_moment += more.smoothed_moment;
+  sums.finite += more.finite;
+}
+
+// What every holder of a segment knows of the whole row without being told.
+struct KnownSums {
+  bool target = false; // there is a single target, whose logit was added
+  std::optional<double> point_mass, smoothed_mass, finite;
+};
+
+inline void complete_sums(RowSums& sums, const KnownSums& known, double scale) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (known.target && sums.max < kInfinity) {
+    const double reference = sums.max == -kInfinity ? 0 : sums.max;
+    sums.in_target = std::exp((sums.target_logit - reference) * scale);
+  }
+  sums.point_mass = known.point_mass.value_or(sums.point_mass);
+  sums.smoothed_mass = known.smoothed_mass.value_or(sums.smoothed_mass);
+  sums.finite = known.finite.value_or(sums.finite);
+}
+
+template <class S, class Q> Size segments_of(const RowProblem<S, Q>& problem) {
+  const bool splits = problem.rows <= kSplitRows && problem.cols >= problem.rows * kSplitClasses &&
+                      problem.classes_adjacent() && !problem.mask.data;
+  return splits ? (problem.cols + kSegmentClasses - 1) / kSegmentClasses : 1;
+}
+
+// Classes [begin, begin + cols) of a tile's rows; `number` counts the segments of a row.
+struct Segment {
+  Size number, begin, cols;
+};
+
+// Calls kernel(tile, segment) for all rows and their segments once, in parallel, in the row shape.
+template <class S, class Q, class Kernel>
+void for_each_segment(const RowProblem<S, Q>& problem, Kernel&& kernel) {
+  const Size segments = segments_of(problem);
+  if (segments == 1)
+    return for_each_tile(problem, {.lane_classes = 0}, [&](const RowTile<S, Q>& tile) {
+      kernel(tile, Segment{0, 0, problem.cols});
+    });
+  const double cost_ns = static_cast<double>(problem.rows) * static_cast<double>(problem.cols) *
+                         kRowElementNs * sizeof(Compute<S>) / 4;
+  parallel::for_each_block(problem.rows * segments, cost_ns, [&](std::int64_t block, int) {
+    const Size row = block / segments, number = block % segments, begin = number * kSegmentClasses;
+    const auto part = [&]<class T>(const Operand<T>& operand) {
+      return Matrix<T>{operand.data ? problem.row(operand, row) + begin : nullptr, 0};
+    };
+    kernel(RowTile<S, Q>{kRowShape, row, 1, part(problem.first), part(problem.second),
+                         part(problem.output)},
+           Segment{number, begin, std::min(kSegmentClasses, problem.cols - begin)});
+  });
+}
+
+// The sums of all rows, one kernel sweep(tile, segment, sums) a segment.
+template <class S, class Q, class Sweep>
+void sweep_segments(const RowProblem<S, Q>& problem, double scale, RowSums* sums, Sweep&& sweep) {
+  const Size segments = segments_of(problem);
+  std::vector<RowSums> parts(static_cast<std::size_t>(segments > 1 ? problem.rows * segments : 0));
+  for_each_segment(problem, [&](const RowTile<S, Q>& tile, const Segment& segment) {
+    sweep(tile, segment,
+          segments == 1 ? sums + tile.start
+                        : parts.data() + tile.start * segments + segment.number);
+  });
+  for (Size row = 0; segments > 1 && row < problem.rows; ++row) {
+    const RowSums* part = parts.data() + row * segments;
+    sums[row] = part[0];
+    for (Size number = 1; number < segments; ++number)
+      add_sums(sums[row], part[number], scale);
+  }
+}
+
+} // namespace softstep::ops
