@@ -7,6 +7,7 @@ mpi4py nor PyTorch is imported before they are needed.
 from softstep.distributed._communicator import Communicator, Pending, Single
 from softstep.distributed._launch import communicator
 from softstep.distributed._mpi import MPI
+from softstep.distributed._optimizer import ShardedOptimizer
 from softstep.distributed._shard import Shard, even_shard, shard_of
 from softstep.distributed._torch import Torch
 
@@ -15,6 +16,7 @@ __all__ = [
     "Communicator",
     "Pending",
     "Shard",
+    "ShardedOptimizer",
     "Single",
     "Torch",
     "communicator",
