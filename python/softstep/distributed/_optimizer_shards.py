@@ -143,7 +143,11 @@ class Shards:
             raise ValueError(
                 f"grads: expected {len(params)} arrays, one for each parameter, got {len(grads)}"
             )
-        given = {k: grad for k, grad in enumerate(grads) if grad is not None}
+        given = {
+            k: grad if written else np.asarray(grad)
+            for k, grad in enumerate(grads)
+            if grad is not None
+        }
         for k, grad in given.items():
             if not isinstance(grad, np.ndarray):
                 raise TypeError(f"grads[{k}]: expected a NumPy array, got {type(grad).__name__}")
