@@ -166,6 +166,12 @@ private:
     }
   }
 
+  double point_moment() const {
+    if (!single())
+      return sums.point_moment;
+    return sums.point_mass != 0 ? sums.point_mass * u_of(sums.target_logit, sums.max) : 0;
+  }
+
   // What the results and the gradient need of the sums.
   SOFTSTEP_INLINE void sum_up() {
     sum = sums.others + sums.in_target;
@@ -223,8 +229,7 @@ private:
     if constexpr (!kKeep) {
       const double expectation = gathered.expectation / sum; // of u
       set(task.entropy, sum > 0 ? log_s - expectation : sum / sum);
-      const double pull =
-          (mass + sums.point_mass + drift) * expectation - moment - sums.point_moment;
+      const double pull = (mass + sums.point_mass + drift) * expectation - moment - point_moment();
       const double drift_pull = drift != 0 ? sums.max * scale * drift : 0;
       set(task.dtemperature, -weight * scale * (pull + drift_pull));
     }
