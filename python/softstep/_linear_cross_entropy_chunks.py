@@ -33,11 +33,15 @@ class ChunkLoop:
         self.head, self.targets, self.wanted, self.added = head, targets, wanted, added
         self.upstream, self.filter_eps = upstream, filter_eps
         self.weight = WeightPanels(head.weight, head.dtype)
-        self.hidden = HiddenRows(head.hidden, targets.rows, head.dtype, upstream is not None)
+        self.hidden = self._hidden_rows()
         self.gradients = {
             name: given.get(name) if name in given else self._new(name) for name in wanted
         }
         self.plan = plan_chunks(self._needs(), workspace)
+
+    def _hidden_rows(self) -> HiddenRows:
+        scaled = self.upstream is not None
+        return HiddenRows(self.head.hidden, self.targets.rows, self.head.dtype, scaled)
 
     def run(self) -> Any:
         """Return the loss: reduced, or of all rows."""
@@ -169,7 +173,13 @@ class ChunkLoop:
                 _core.panel_add(dx, part, None)
         if scale is not None:
             np.multiply(dx, scale[:, None], out=dx)
-        if direct is None:
+        self._put_dhidden(dhidden, dx, begin, end, direct is not None)
+
+    def _put_dhidden(
+        self, dhidden: FloatArray, dx: FloatArray, begin: int, end: int, in_place: bool
+    ) -> None:
+        """Put the gradient of the rows [begin, end) where it belongs, if it is not there."""
+        if not in_place:
             add_rows(dhidden, self.targets.rows[begin:end], dx, "hidden" in self.added)
 
     def _add_dweight(
@@ -209,11 +219,11 @@ class ChunkLoop:
 
     def _clear_rest(self) -> None:
         """Gradients of rows that do not count, and of a call without any that do."""
-        rows = self.targets.rows
+        rows = self.hidden.rows
         for name, gradient in self.gradients.items():
             if gradient is None or name in self.added:
                 continue
-            if len(rows) == 0:
+            if len(self.targets.rows) == 0:
                 gradient[...] = 0
             elif name == "hidden" and len(rows) != self.hidden.count:
                 rest = np.ones(self.hidden.count, bool)

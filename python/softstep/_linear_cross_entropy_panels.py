@@ -23,7 +23,7 @@ class WeightPanels:
         if not self.copied:
             yield slice(0, len(self.weight)), self.weight
             return
-        for start in range(0, len(self.weight), size):
+        for start in range(0, max(len(self.weight), 1), size):  # no classes: a product that is 0
             rows = self.weight[start : start + size]
             panel = self.scratch[: len(rows)]
             _widen(panel, rows)
@@ -48,7 +48,7 @@ class HiddenRows:
         self, hidden: FloatArray, rows: FloatArray, dtype: np.dtype[Any], scaled: bool
     ) -> None:
         self.count = int(np.prod(hidden.shape[:-1], dtype=np.int64))
-        self._hidden, self._rows = hidden, rows
+        self._hidden, self.rows = hidden, rows
         self._flat = _rows_of(hidden)
         # Rows that follow one another are used where they lie.
         self._adjacent = len(rows) == 0 or int(rows[-1] - rows[0]) == len(rows) - 1
@@ -57,7 +57,7 @@ class HiddenRows:
 
     def chunk(self, begin: int, end: int, scratch: FloatArray | None) -> FloatArray:
         """Return the counting rows [begin, end)."""
-        rows = self._rows[begin:end]
+        rows = self.rows[begin:end]
         if scratch is None:
             assert self._flat is not None
             return self._flat[rows[0] : rows[0] + len(rows)]
@@ -72,7 +72,7 @@ class HiddenRows:
         """Where the gradient of rows [begin, end) can be written by a product, if it can."""
         if not self._adjacent or dhidden.dtype.itemsize == 2:
             return None
-        first = int(self._rows[0])
+        first = int(self.rows[0])
         return dhidden.reshape(-1, dhidden.shape[-1])[first + begin : first + end]
 
 

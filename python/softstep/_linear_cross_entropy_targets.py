@@ -43,32 +43,54 @@ class Targets:
         if self.dense:
             seen = np.broadcast_to(np.zeros((), seen.dtype), seen.shape)
         try:
-            counts, self.denominator, z_denominator = _core.cross_entropy_rows(
-                logits, seen, probabilities, class_weight, weights, *options
+            counts, denominator, z_denominator = self._check(
+                logits, seen, probabilities, class_weight, weights, options
             )
         except (TypeError, ValueError) as error:
             if str(error).startswith("weight:"):
                 raise type(error)(f"class_{error}") from None
             raise
-        if not (np.isfinite(self.denominator) and self.denominator >= 0):
-            raise ValueError(
-                "class_weight, sample_weight: expected weights whose sum over the rows, which the "
-                f"mean divides by, is finite and not negative, got {self.denominator}"
-            )
-        if options.z_loss and self.denominator and z_denominator:
-            options = options._replace(z_loss=options.z_loss * self.denominator / z_denominator)
+        self._count, self._positions = positions.size, positions.reshape(-1)
+        self._keep(None if counts is None or counts.all() else np.flatnonzero(counts))
+        self._divide_by(denominator)
+        if options.z_loss and denominator and z_denominator:
+            options = options._replace(z_loss=options.z_loss * denominator / z_denominator)
         self._options, self.reduction = options, options.reduction
-        self._count = positions.size
-        self._kept = None if counts is None or counts.all() else np.flatnonzero(counts)
-        if self.denominator == 0:  # a mean over nothing, whose gradient is 0
-            self._kept = np.empty(0, np.intp)
-        every = positions.reshape(-1)
-        self.rows = every if self._kept is None else every[self._kept]
         self._class_weight = _as_computed(class_weight, head.dtype)
         self._sample_weight = _flat(_as_computed(weights, head.dtype), 0)
         self._probabilities = _flat(_as_computed(probabilities, head.dtype), 1)
         if not self.dense:
             self.target = _flat(self.target, 0 if probabilities is None else 1)
+
+    def _check(
+        self,
+        logits: FloatArray,
+        target: FloatArray,
+        probabilities: Any,
+        class_weight: Any,
+        sample_weight: Any,
+        options: Options,
+    ) -> tuple[Any, float, float]:
+        """Return which rows count, None for all, and what a mean divides the two losses by."""
+        return _core.cross_entropy_rows(
+            logits, target, probabilities, class_weight, sample_weight, *options
+        )
+
+    def _keep(self, kept: FloatArray | None) -> None:
+        """Set which positions count, in which order; None for all."""
+        self._kept = kept
+        self.rows = self._positions if kept is None else self._positions[kept]
+
+    def _divide_by(self, denominator: float) -> None:
+        """Set what a mean divides by."""
+        if not (np.isfinite(denominator) and denominator >= 0):
+            raise ValueError(
+                "class_weight, sample_weight: expected weights whose sum over the rows, which the "
+                f"mean divides by, is finite and not negative, got {denominator}"
+            )
+        self.denominator = denominator
+        if denominator == 0:  # a mean over nothing, whose gradient is 0
+            self._keep(np.empty(0, np.intp))
 
     @property
     def copies_probabilities(self) -> bool:
@@ -124,32 +146,43 @@ class Targets:
 
         `probabilities` is scratch for dense targets that cannot be used where they lie.
         """
-        picked = self.picked(begin, begin + len(logits))
-        if not self.dense:
-            target = self.target[picked]
-        elif probabilities is None:
-            target = self.target.reshape(-1, logits.shape[-1])[picked]
-        else:
-            target = probabilities[: len(logits)]
-            rows = np.arange(self._count)[picked]
-            for to, row in zip(target, rows, strict=True):
-                to[...] = self.target[np.unravel_index(row, self.shape)]
         options = self._options
         if options.reduction == "mean":
             options = options._replace(denominator=self.denominator)
+        target, sparse, sample_weight = self._rows_of(logits, begin, probabilities)
         result = _core.cross_entropy(
             logits,
             target,
             -1,
-            None if self._probabilities is None else self._probabilities[picked],
+            sparse,
             self._class_weight,
-            None if self._sample_weight is None else self._sample_weight[picked],
+            sample_weight,
             *options,
             (),
             with_gradient,
             logits if with_gradient else None,
         )
         return result[0]
+
+    def _rows_of(
+        self, logits: FloatArray, begin: int, probabilities: FloatArray | None
+    ) -> tuple[Any, Any, Any]:
+        """Return target, sparse probabilities and sample weights of the rows of `logits`."""
+        picked = self.picked(begin, begin + len(logits))
+        if not self.dense:
+            target = self.target[picked]
+        elif probabilities is None:
+            target = self.target.reshape(self._count, logits.shape[-1])[picked]
+        else:
+            target = probabilities[: len(logits)]
+            rows = np.arange(self._count)[picked]
+            for to, row in zip(target, rows, strict=True):
+                to[...] = self.target[np.unravel_index(row, self.shape)]
+        return (
+            target,
+            None if self._probabilities is None else self._probabilities[picked],
+            None if self._sample_weight is None else self._sample_weight[picked],
+        )
 
 
 def _shifted(parts: list[Any], lead: tuple[int, ...]) -> list[Any]:

@@ -5,7 +5,12 @@ mpi4py nor PyTorch is imported before they are needed.
 """
 
 from softstep.distributed._communicator import Communicator, Pending, Single
+from softstep.distributed._cross_entropy import cross_entropy, cross_entropy_with_grad
 from softstep.distributed._launch import communicator
+from softstep.distributed._linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_with_grad,
+)
 from softstep.distributed._mpi import MPI
 from softstep.distributed._optimizer import ShardedOptimizer
 from softstep.distributed._shard import Shard, even_shard, shard_of
@@ -20,6 +25,10 @@ __all__ = [
     "Single",
     "Torch",
     "communicator",
+    "cross_entropy",
+    "cross_entropy_with_grad",
     "even_shard",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
     "shard_of",
 ]
