@@ -118,12 +118,12 @@ class _Thread(Communicator):
         parts = self.exchange(("all_reduce", op), buffer)
         if op == "max":
             assert not np.isnan(parts).any(), "a maximum of NaN is whatever the engine makes of it"
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             return _Later(buffer, reduce(parts, axis=0))
 
     def _reduce_scatter(self, buffer: np.ndarray, counts: Sequence[int], out: np.ndarray) -> None:
         parts = self.exchange(("reduce_scatter", *counts), buffer)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             total = np.sum(parts, axis=0)
         buffer.fill(-77)
         out[:] = np.split(total, np.cumsum(counts)[:-1])[self.rank]

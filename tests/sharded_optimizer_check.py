@@ -93,4 +93,4 @@ def assert_same_state(ours: dict[str, Any], theirs: dict[str, Any], exact: bool)
         if isinstance(value, np.ndarray):
             assert_same([ours[key]], [value], exact)
         else:
-            assert ours[key] == value, key
+            assert np.array_equal(ours[key], value), key

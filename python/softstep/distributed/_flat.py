@@ -1,6 +1,5 @@
 """Parameters of one dtype in a row, cut evenly over the ranks."""
 
-from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +68,7 @@ class Flat:
         begin = self.places[piece.param].start - self.begin
         return slice(begin + piece.begin, begin + piece.end)
 
-    def gather(self, buffer: FloatArray, active: Container[int]) -> None:
+    def gather(self, buffer: FloatArray) -> None:
         """Give every rank the parameters of the others; the buffer is used if need be."""
         if self.row is not None:
             self._comm.all_gather(self.row[self.own], self.counts, self.row)
@@ -80,8 +79,7 @@ class Flat:
             row[self.own][self.within(piece)] = param[piece.begin : piece.end]
         self._comm.all_gather(row[self.own], self.counts, row)
         for k, values in self.cut(row).items():
-            if k in active:
-                np.copyto(self.params[k], values)
+            np.copyto(self.params[k], values)
 
 
 def layout_of(array: FloatArray) -> tuple[int, ...]:

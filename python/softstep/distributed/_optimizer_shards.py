@@ -93,7 +93,7 @@ class Shards:
             divisor = clip(busy, norm, limit, divisor)
         self._pieces.step(natives, given, divisor)
         for item in busy:
-            item.flat.gather(item.buffer, given)
+            item.flat.gather(item.buffer)
         self._count(given)
         if zero_grads:
             for grad in given.values():
