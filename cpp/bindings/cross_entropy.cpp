@@ -2,8 +2,11 @@
 #include "bindings/gil.hpp"
 #include "bindings/reduction.hpp"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <type_traits>
 
 namespace softstep::bindings {
@@ -11,18 +14,28 @@ namespace {
 
 using ops::Reduction;
 
-// The caller's extra results by name; each an array with one entry a row, or nothing.
+// The caller's extra results by name; each an array with one entry a row.
 class ExtraResults {
 public:
   ExtraResults(const py::tuple& names, const CrossEntropyArguments& a) : rows(a) {
     for (const py::handle& name : names)
       wanted.push_back(py::cast<std::string>(name));
   }
-  bool wants(const char* name) const {
-    return std::find(wanted.begin(), wanted.end(), name) != wanted.end();
+  template <class T> void add_to(ops::RowResults<T>& to) {
+    to.lse = row_array<T>("lse");
+    to.nll = row_array<T>("nll");
+    to.entropy = row_array<T>("entropy");
+    to.dtemperature = row_array<T>("dtemperature");
+    to.argmax = row_array<std::int32_t>("argmax");
   }
-  template <class T> T* row_array(const char* name, bool needed) {
-    if (!needed)
+  py::dict results;
+
+private:
+  const CrossEntropyArguments& rows;
+  std::vector<std::string> wanted;
+
+  template <class T> T* row_array(const char* name) {
+    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end())
       return nullptr;
     const py::dtype dtype = std::is_same_v<T, std::int32_t> ? py::dtype::of<std::int32_t>()
                                                             : compute_dtype(rows.logits);
@@ -30,63 +43,59 @@ public:
     results[name] = array;
     return data_of<T>(array);
   }
-  py::dict results;
-
-private:
-  const CrossEntropyArguments& rows;
-  std::vector<std::string> wanted;
 };
 
 // What the reduction divides by: of the rows that are not ignored, or the caller's.
 template <class S, class Q>
-ops::MeanDenominators denominators_of(const CrossEntropyArguments& a,
+ops::MeanDenominators denominators_of(const ops::CrossEntropyProblem<S, Q>& problem,
                                       const CrossEntropyOptions& options) {
   if (options.reduction != Reduction::kMean)
     return {1, 1};
   if (options.denominator)
     return {*options.denominator, *options.denominator};
-  const auto denominators =
-      ops::mean_denominators(cross_entropy_problem<S, Q>(a, options, nullptr));
+  const auto denominators = ops::mean_denominators(problem);
   if (denominators.loss == 0 && options.empty == Empty::kRaise)
     throw py::value_error("target: the mean is over no rows (all are ignored or weightless)");
   return denominators;
 }
 
-// (loss, dlogits or None, row results, upstream): upstream is d(result) / d(loss of a row).
+// (loss, dlogits or None); with extra results (these, row results, upstream, z_upstream), where
+// upstream is d(result) / d(loss of a row).
 template <class S, class Q>
 py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options,
-              const py::tuple& extra, bool with_gradient, std::optional<py::array> dlogits) {
+              const std::optional<py::tuple>& extra, bool with_gradient,
+              std::optional<py::array> dlogits) {
   using T = Compute<S>;
-  const ops::MeanDenominators denominators = denominators_of<S, Q>(a, options);
-  const bool empty = options.reduction == Reduction::kMean && denominators.loss == 0;
   if (with_gradient && !dlogits)
     dlogits = new_array(shape_of(a.logits), a.logits);
   const auto problem = cross_entropy_problem<S, Q>(a, options, dlogits ? &*dlogits : nullptr);
+  const ops::MeanDenominators denominators = denominators_of(problem, options);
+  const bool empty = options.reduction == Reduction::kMean && denominators.loss == 0;
 
-  ExtraResults extras(extra, a);
   ops::RowResults<T> results{};
-  std::unique_ptr<T[]> losses; // of a reduction: scratch
+  std::optional<py::array> losses;
+  std::unique_ptr<T[]> scratch; // of a reduction
   if (options.reduction == Reduction::kNone)
-    results.loss = extras.template row_array<T>("loss", true);
+    results.loss = data_of<T>(losses.emplace(compute_dtype(a.logits), a.batch));
   else
-    losses.reset(results.loss = new T[static_cast<std::size_t>(a.rows)]);
-  results.lse = extras.template row_array<T>("lse", extras.wants("lse"));
-  results.nll = extras.template row_array<T>("nll", extras.wants("nll"));
-  results.entropy = extras.template row_array<T>("entropy", extras.wants("entropy"));
-  results.dtemperature = extras.template row_array<T>("dtemperature", extras.wants("dtemperature"));
-  results.argmax = extras.template row_array<std::int32_t>("argmax", extras.wants("argmax"));
+    scratch.reset(results.loss = new T[static_cast<std::size_t>(a.rows)]);
+  std::optional<ExtraResults> extras;
+  if (extra)
+    extras.emplace(*extra, a).add_to(results);
   double loss = 0;
   {
     const GilReleased unlocked;
     loss = ops::cross_entropy(problem, denominators, results);
   }
-  py::object returned = py::float_(!empty ? loss : options.empty_mean());
-  if (options.reduction == Reduction::kNone) {
-    returned = extras.results["loss"];
-    if (a.batch.empty())
-      returned = returned.attr("item")();
-  }
-  return py::make_tuple(returned, dlogits ? py::object(*dlogits) : py::none(), extras.results,
+  const py::object gradient = dlogits ? py::object(*dlogits) : py::none();
+  py::object returned;
+  if (losses)
+    returned = a.batch.empty() ? py::object(losses->attr("item")()) : *losses;
+  else
+    returned = py::float_(!empty ? loss : options.empty_mean());
+  if (!extra)
+    return py::make_tuple(std::move(returned), gradient);
+  return py::make_tuple(std::move(returned), gradient, extras->results,
                         empty ? 0 : 1 / denominators.loss, empty ? 0 : 1 / denominators.z_loss);
 }
 
@@ -97,7 +106,8 @@ py::tuple cross_entropy(const py::object& logits, const py::object& target, cons
                         const py::object& temperature, const py::object& softcap,
                         const py::object& z_loss, const py::object& reduction,
                         const py::object& denominator, const py::object& empty,
-                        const py::tuple& extra, bool with_gradient, const py::object& out) {
+                        const std::optional<py::tuple>& extra, bool with_gradient,
+                        const py::object& out) {
   const CrossEntropyOptions options = cross_entropy_options(
       label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty);
   const CrossEntropyArguments a =
@@ -135,7 +145,8 @@ py::tuple cross_entropy_rows(const py::object& logits, const py::object& target,
                           as_integer(ignore_index, "ignore_index"));
   check_smoothing(options, a);
   const auto denominators = with_type(a.logits, [&](auto type) {
-    return denominators_of<decltype(type), decltype(type)>(a, options);
+    return denominators_of(
+        cross_entropy_problem<decltype(type), decltype(type)>(a, options, nullptr), options);
   });
   py::object counts = py::none();
   if (a.target) {

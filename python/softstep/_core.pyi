@@ -1,6 +1,6 @@
 """The compiled extension: what the thin Python functions call with every argument given."""
 
-from typing import Any, type_check_only
+from typing import Any, overload, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +46,28 @@ def log_softmax_backward(
 ) -> FloatArray: ...
 
 # Losses: (loss, gradient or None); cross-entropy also results by row and the rows' shares in a mean
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    axis: int,
+    target_probabilities: ArrayLike | None,
+    weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    ignore_index: int,
+    label_smoothing: float,
+    smoothing: str,
+    temperature: float,
+    softcap: float | None,
+    z_loss: float,
+    reduction: str,
+    denominator: float | None,
+    empty: str,
+    extra: None,
+    with_gradient: bool,
+    out: FloatArray | None,
+) -> tuple[Any, Any]: ...
+@overload
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,

@@ -136,7 +136,7 @@ def cross_entropy(
     >>> results["correct"], results["argmax"]
     (1, array([2, 2], dtype=int32))
     """
-    loss, _, results = _call(
+    arguments = (
         logits,
         target,
         axis,
@@ -152,11 +152,11 @@ def cross_entropy(
         reduction,
         denominator,
         empty,
-        extra,
-        False,
-        None,
     )
-    return (loss, results) if extra else loss
+    if extra:
+        loss, _, results = extra_results(*arguments, extra, False, None)
+        return loss, results
+    return _core.cross_entropy(*arguments, None, False, None)[0]
 
 
 def cross_entropy_with_grad(
@@ -223,7 +223,7 @@ def cross_entropy_with_grad(
     array([[-0.25,  0.25],
            [ 0.25, -0.25]])
     """
-    loss, dlogits, results = _call(
+    arguments = (
         logits,
         target,
         axis,
@@ -239,15 +239,7 @@ def cross_entropy_with_grad(
         reduction,
         denominator,
         empty,
-        extra,
-        True,
-        out,
     )
-    return (loss, dlogits, results) if extra else (loss, dlogits)
-
-
-def _call(*arguments: Any) -> tuple[Any, Any, dict[str, Any]]:
-    if arguments[15]:
-        return extra_results(*arguments)
-    loss, dlogits, _, _, _ = _core.cross_entropy(*arguments)
-    return loss, dlogits, {}
+    if extra:
+        return extra_results(*arguments, extra, True, out)
+    return _core.cross_entropy(*arguments, None, True, out)

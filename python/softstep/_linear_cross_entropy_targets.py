@@ -158,7 +158,7 @@ class Targets:
             self._class_weight,
             sample_weight,
             *options,
-            (),
+            None,
             with_gradient,
             logits if with_gradient else None,
         )

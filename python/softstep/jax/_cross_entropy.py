@@ -159,7 +159,7 @@ def checked_options(
     shape = (label_smoothing, smoothing, temperature, softcap, z_loss, reduction)
     target = [0] if by_class else [[1.0, 0.0]]
     _core.cross_entropy(
-        [[0.0, 0.0]], target, -1, None, None, None, -100, *shape, None, "nan", (), False, None
+        [[0.0, 0.0]], target, -1, None, None, None, -100, *shape, None, "nan", None, False, None
     )
     return Options(
         axis,

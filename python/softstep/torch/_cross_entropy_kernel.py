@@ -49,7 +49,7 @@ def evaluate(
     dlogits, dtarget = None, None
     if grad_target:
         dtarget = _target_gradient(logits, target, probabilities, arguments[3:])
-    loss, gradient = _core.cross_entropy(*arguments, (), grad_logits, out)[:2]
+    loss, gradient = _core.cross_entropy(*arguments, None, grad_logits, out)
     if inplace and grad_logits:
         torch.autograd.graph.increment_version(logits)
         dlogits = logits.detach()
