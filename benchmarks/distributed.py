@@ -19,7 +19,7 @@ import numpy as np
 from softstep.distributed import Communicator, Shard, communicator, cross_entropy_with_grad
 
 SIZES = [(1024, 1000), (8192, 1000), (8192, 128), (1024, 16000), (256, 128000)]
-HEADER, FIRST_ROWS, TRAILER, FIELDS = 4, 1020, 3, 2  # class targets: docs/distributed.md
+HEADER, LEAST_ROWS, TRAILER, FIELDS = 4, 1020, 3, 2  # class targets: docs/distributed.md
 
 
 def timed(comm: Communicator, call: Callable[[], object], seconds: float) -> list[float]:
@@ -44,7 +44,7 @@ def measure(comm: Communicator, rows: int, classes: int, seconds: float) -> tupl
     total = classes * comm.size
     target = np.random.default_rng(0).integers(0, total, rows)
     shard = Shard(classes * comm.rank, classes * (comm.rank + 1), total)
-    maxima = np.zeros(HEADER + max(rows, FIRST_ROWS))
+    maxima = np.zeros(HEADER + max(rows, LEAST_ROWS))
     sums = np.zeros(FIELDS * rows + TRAILER)
 
     def loss() -> None:

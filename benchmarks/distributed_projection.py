@@ -41,7 +41,7 @@ def head_messages(
     rows: int, features: int, ranks: int, chunk: int, alpha: float, bandwidth: float
 ) -> float:
     """An agreement, and for each chunk two messages and the sum of its dhidden, not overlapped."""
-    seconds = all_reduce(8 * 1024, ranks, alpha, bandwidth)
+    seconds = all_reduce(8 * 4, ranks, alpha, bandwidth)
     each = (8 * chunk, 8 * (FIELDS * chunk + 3), 4 * chunk * features)
     once = sum(all_reduce(nbytes, ranks, alpha, bandwidth) for nbytes in each)
     return seconds + ceil(rows / chunk) * once

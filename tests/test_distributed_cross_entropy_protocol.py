@@ -10,11 +10,11 @@ from distributed_check import outcomes, part_of, shard_of_rank, sharded
 from ranks import Call, Counting, ThreadRanks
 from softstep.distributed import Shard, Single, cross_entropy, cross_entropy_with_grad
 
-HEADER, FIRST_ROWS, TRAILER = 4, 1020, 3
+HEADER, FIRST_ROWS, LEAST_ROWS, TRAILER = 4, 16380, 1020, 3
 
 
-def first_message(rows: int = FIRST_ROWS) -> Call:
-    return Call("all_reduce", "max", 8 * (HEADER + max(rows, FIRST_ROWS)))
+def maxima(rows: int) -> Call:
+    return Call("all_reduce", "max", 8 * rows)
 
 
 def sums(rows: int, fields: int) -> Call:
@@ -61,27 +61,40 @@ def test_two_messages_as_long_as_the_documentation_says(
         return found
 
     for without, with_gradient in ThreadRanks(2).run(calls_of):
-        assert without == [first_message(), sums(ROWS, fields)]
+        assert without == [maxima(HEADER + FIRST_ROWS), sums(ROWS, fields)]
         assert with_gradient == without, "the gradient needs no message"
 
 
-def test_a_larger_batch_is_known_the_next_time() -> None:
-    """A third message the first time: only then do the ranks know each other's row count."""
+def test_a_third_message_for_more_rows_than_ever() -> None:
+    """Of the maxima that the first one has no room for; ranks know no more of each other's rows."""
+    counts = [5, 3000, 5, 2000, 3000, 20_000]
 
     def calls_of(comm: Any) -> Any:
         counting = Counting(comm)
         shard = shard_of_rank([0, 1, 2], comm.rank)
-        for rows in (2000, 2000, 1500, 3):
-            cross_entropy(np.zeros((rows, 1)), np.zeros(rows, int), shard=shard, comm=counting)
-        return [(call.op, call.bytes // 8) for call in counting.calls]
+        for rows in counts:
+            x = np.arange(2.0 * rows).reshape(rows, 2)[:, comm.rank :][:, :1]
+            loss = cross_entropy(x, np.zeros(rows, int), shard=shard, comm=counting)
+            assert loss == pytest.approx(np.log1p(np.e)), "a maximum was lost"
+        return [call for call in counting.calls if call.op == "max"]
 
-    for found in ThreadRanks(2).run(calls_of):
-        maxima = [words for op, words in found if op == "max"]
-        assert maxima == [
-            HEADER + FIRST_ROWS,
-            2000 - FIRST_ROWS,
-            *(HEADER + n for n in (2000, 2000, 1500)),
-        ]
+    rooms = [HEADER + n for n in (FIRST_ROWS, LEAST_ROWS, 3000, 3000, 3000, 3000)]
+    sent = [maxima(room) for room in rooms]
+    sent.insert(2, maxima(3000 - LEAST_ROWS))
+    sent.append(maxima(20_000 - 3000))
+    assert ThreadRanks(2).run(calls_of) == [sent, sent]
+
+
+def test_the_first_call_has_room_for_many_rows() -> None:
+    def calls_of(comm: Any) -> Any:
+        counting = Counting(comm)
+        shard, x = shard_of_rank([0, 1, 2], comm.rank), np.zeros((FIRST_ROWS, 1))
+        for _ in range(2):
+            cross_entropy(x, np.zeros(len(x), int), shard=shard, comm=counting)
+        return counting.calls
+
+    sent = [maxima(HEADER + FIRST_ROWS), sums(FIRST_ROWS, 2)]
+    assert ThreadRanks(2).run(calls_of) == [sent * 2, sent * 2]
 
 
 def test_a_single_process_sends_nothing() -> None:
@@ -124,6 +137,7 @@ WRONG = [
     ({"shard": 3}, TypeError, "shard: expected a Shard"),
     ({"weight": np.ones(6)}, ValueError, "weight: "),
     ({"temperature": -1}, ValueError, "temperature: "),
+    ({"logits": np.ones((4, 2)), "out": None, "axis": np.int8(1)}, ValueError, "shard: expected"),
     ({"axis": 7}, ValueError, "axis"),
     ({"reduction": "max"}, ValueError, "reduction: "),
     ({"label_smoothing": "much"}, TypeError, "label_smoothing: "),

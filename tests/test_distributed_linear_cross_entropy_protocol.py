@@ -10,7 +10,7 @@ from ranks import Call, Counting, ThreadRanks
 from softstep.distributed import Shard, linear_cross_entropy_with_grad
 
 ROWS, FEATURES, CUTS = 12, 4, [0, 20, 32]
-AGREEMENT = Call("all_reduce", "max", 8 * 1024)
+AGREEMENT = Call("all_reduce", "max", 8 * 4)
 
 
 def messages(gathers: bool, **options: Any) -> list[Call]:

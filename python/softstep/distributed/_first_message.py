@@ -11,11 +11,11 @@ from softstep._foreign import as_array
 from softstep.distributed._communicator import Communicator
 
 HEADER = 4  # a refusing rank + 1, the digest and its negative, and the negative of `least`
-FIRST_ROWS = 1020  # with the header 8 KiB
+FIRST_ROWS, LEAST_ROWS = 16380, 1020  # with the header 128 KiB and 8 KiB
 
-# Rows of the last call that the ranks agreed on: the next one is likely to have as many. All ranks
-# have the same number, and so a message of the same length, even if their row counts differ.
-_agreed_rows: WeakKeyDictionary[Communicator, int] = WeakKeyDictionary()
+# The most rows that the ranks agreed on so far. All ranks have the same number, and so messages of
+# the same length, even if their row counts differ: those of different lengths end gloo's process.
+_most_rows: WeakKeyDictionary[Communicator, int] = WeakKeyDictionary()
 
 
 def digest(meaning: Any, arrays: dict[str, ArrayLike | None]) -> int:
@@ -34,20 +34,21 @@ def agree(
     call: str,
     refused: Exception | None,
     checksum: int,
-    maxima: NDArray[np.float64],
+    maxima: NDArray[np.float64] | None,
     least: int = 0,
 ) -> int:
     """Make `maxima` those of all ranks, and return the smallest `least`; or raise on every rank.
 
     A rank that refused its arguments comes with its error, which it raises; the others name it.
     """
-    fits = max(FIRST_ROWS, _agreed_rows.get(comm, 0))
+    fits = 0 if maxima is None else _most_rows.get(comm, FIRST_ROWS)
+    rows = np.empty(0) if maxima is None else maxima
     message = np.full(HEADER + fits, -np.inf)
     if refused is not None:
         message[0] = comm.rank + 1
     else:
         message[1:HEADER] = checksum, -checksum, -least
-        message[HEADER : HEADER + len(maxima)] = maxima[:fits]
+        message[HEADER : HEADER + len(rows)] = rows[:fits]
     comm.all_reduce(message, "max")
     if refused is not None:
         raise refused
@@ -58,9 +59,9 @@ def agree(
             f"{call}: number of rows, class targets, sample_weight or options differ between the "
             f"{comm.size} ranks; expected the same on each"
         )
-    maxima[:fits] = message[HEADER : HEADER + len(maxima)]
-    if len(maxima) > fits:
-        comm.all_reduce(maxima[fits:], "max")
-    if len(maxima) > 0:
-        _agreed_rows[comm] = len(maxima)
+    rows[:fits] = message[HEADER : HEADER + len(rows)]
+    if len(rows) > fits:
+        comm.all_reduce(rows[fits:], "max")
+    if maxima is not None:
+        _most_rows[comm] = max(LEAST_ROWS, len(rows), _most_rows.get(comm, 0))
     return -int(message[3])
