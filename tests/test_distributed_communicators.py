@@ -35,13 +35,13 @@ def check_collectives(comm: Communicator) -> None:
     """Assert what every communicator promises."""
     rank, size = comm.rank, comm.size
     for dtype in (np.float32, np.float64, np.int64):
-        for count in (0, 1, 1000, 70_000):
+        for count in (0, 1, 1000, 300_000):
             every = np.array([values(r, count, dtype) for r in range(size)])
             for op, expected in (("sum", every.sum(0)), ("max", every.max(0))):
                 buffer = values(rank, count, dtype)
                 comm.all_reduce(buffer, op)
                 np.testing.assert_array_equal(buffer, expected)
-        for counts in (uneven(size), [0] * size, [3] * size):
+        for counts in (uneven(size), [0] * size, [3] * size, [300_000, *[5] * (size - 1)]):
             total = sum(counts)
             every = np.array([values(r, total, dtype) for r in range(size)])
             begin = sum(counts[:rank])

@@ -93,11 +93,11 @@ class Communicator(ABC):
         _check_reduced(buffer)
         _check_buffer("out", out, written=True)
         own = self._own_part("buffer", buffer, counts, "out", out)
-        if np.may_share_memory(buffer, out) and not _same_memory(own, out):
+        if np.may_share_memory(buffer, out) and not same_memory(own, out):
             raise ValueError("out: overlaps buffer, expected another array or its part of buffer")
         if self.size > 1:
             self._reduce_scatter(buffer, counts, out)
-        elif not _same_memory(own, out):
+        elif not same_memory(own, out):
             np.copyto(out, own)
 
     def all_gather(self, part: FloatArray, counts: Sequence[int], out: FloatArray) -> None:
@@ -108,11 +108,11 @@ class Communicator(ABC):
         _check_buffer("part", part, written=False)
         _check_buffer("out", out, written=True)
         own = self._own_part("out", out, counts, "part", part)
-        if np.may_share_memory(part, out) and not _same_memory(own, part):
+        if np.may_share_memory(part, out) and not same_memory(own, part):
             raise ValueError("part: overlaps out, expected another array or its part of out")
         if self.size > 1:
             self._all_gather(part.view(np.uint8), _bytes(counts, out), out.view(np.uint8))
-        elif not _same_memory(own, part):
+        elif not same_memory(own, part):
             np.copyto(out, part)
 
     def broadcast(self, buffer: FloatArray, root: int = 0) -> None:
@@ -232,7 +232,8 @@ def _check_reduced(buffer: FloatArray) -> None:
         raise TypeError(f"buffer: expected float32, float64 or int64, got {buffer.dtype}")
 
 
-def _same_memory(a: FloatArray, b: FloatArray) -> bool:
+def same_memory(a: FloatArray, b: FloatArray) -> bool:
+    """Whether two arrays of one size begin at the same address."""
     return a.size == 0 or a.ctypes.data == b.ctypes.data
 
 

@@ -101,6 +101,7 @@ class MPI(Communicator):
     def _end(self) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(0.5)  # the launcher drops what it has not yet read
         self._mpi.COMM_WORLD.Abort(1)
         os._exit(1)
 

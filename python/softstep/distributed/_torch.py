@@ -9,7 +9,16 @@ from typing import Any, NoReturn
 import numpy as np
 
 from softstep._typing import FloatArray
-from softstep.distributed._communicator import Communicator, Op, Pending, late, lost
+from softstep.distributed._communicator import (
+    Communicator,
+    Op,
+    Pending,
+    late,
+    lost,
+    same_memory,
+)
+
+_CHUNK = 2**18  # elements of a reduce-scatter that are received while others are added
 
 
 class Torch(Communicator):
@@ -34,9 +43,9 @@ class Torch(Communicator):
 
     Notes
     -----
-    The parts of a reduce-scatter are exchanged, and summed here in the order of the ranks: gloo's
-    own reduces everything everywhere first. Those of an all-gather may have different lengths: each
-    rank broadcasts its own.
+    In a reduce-scatter each rank sends the others their parts, and adds what it receives, in an
+    order that depends on nothing else; in an all-gather each broadcasts its part. Parts have any
+    lengths, and both take less time than gloo's own (docs/design/0010-distributed.md).
     """
 
     def __init__(self, group: Any = None, *, timeout: float = 300.0) -> None:
@@ -69,27 +78,38 @@ class Torch(Communicator):
 
     def _all_reduce(self, buffer: FloatArray, op: Op) -> Pending:
         tensor = self._tensor(buffer)
-        return self._started("all_reduce", self._dist.all_reduce, tensor, self._ops[op])
+        return self._collective("all_reduce", self._dist.all_reduce, tensor, self._ops[op])
 
     def _reduce_scatter(self, buffer: FloatArray, counts: Sequence[int], out: FloatArray) -> None:
-        parts = np.empty((self.size, out.size), out.dtype)
-        self._started(
-            "reduce_scatter",
-            self._dist.all_to_all_single,
-            self._tensor(parts.reshape(-1)),
-            self._tensor(buffer),
-            [out.size] * self.size,
-            list(counts),
-        ).wait()
-        with np.errstate(invalid="ignore", over="ignore"):  # as any other engine adds
-            np.sum(parts, axis=0, out=out)
+        parts = np.split(buffer, np.cumsum(counts)[:-1])
+        if not same_memory(parts[self.rank], out):
+            np.copyto(out, parts[self.rank])
+        others = [(self.rank + step) % self.size for step in range(1, self.size)]
+        pending = [
+            self._moved(self._dist.isend, chunk, other)
+            for other in others
+            for chunk in _chunks(parts[other])
+        ]
+        scratch = np.empty((2, min(out.size, _CHUNK)), out.dtype)
+        places = [(other, to) for other in reversed(others) for to in _chunks(out)]
+        chunks = [scratch[i % 2][: to.size] for i, (_, to) in enumerate(places)]
+        coming = None
+        for i, (_, to) in enumerate(places):  # one chunk comes while another is added
+            now = coming or self._moved(self._dist.irecv, chunks[i], places[i][0])
+            if i + 1 < len(places):
+                coming = self._moved(self._dist.irecv, chunks[i + 1], places[i + 1][0])
+            now.wait()
+            with np.errstate(invalid="ignore", over="ignore"):  # as any other engine adds
+                to += chunks[i]
+        for sent in pending:
+            sent.wait()
 
     def _all_gather(self, part: FloatArray, counts: Sequence[int], out: FloatArray) -> None:
         begin = sum(counts[: self.rank])
         out[begin : begin + part.size] = part
         parts = np.split(out, np.cumsum(counts)[:-1])
         started = [
-            self._started("all_gather", self._dist.broadcast, self._tensor(p), self._root(rank))
+            self._collective("all_gather", self._dist.broadcast, self._tensor(p), self._root(rank))
             for rank, p in enumerate(parts)
             if p.size
         ]
@@ -98,10 +118,14 @@ class Torch(Communicator):
 
     def _broadcast(self, buffer: FloatArray, root: int) -> None:
         tensor = self._tensor(buffer)
-        self._started("broadcast", self._dist.broadcast, tensor, self._root(root)).wait()
+        self._collective("broadcast", self._dist.broadcast, tensor, self._root(root)).wait()
 
     def _barrier(self) -> None:
         self._all_reduce(np.zeros(1), "sum").wait()
+
+    def _moved(self, call: Any, chunk: FloatArray, other: int) -> Pending:
+        """Start to send a chunk of a reduce-scatter to another rank, or to receive it."""
+        return self._started("reduce_scatter", call, self._tensor(chunk), self._root(other))
 
     def _tensor(self, buffer: FloatArray) -> Any:
         return self._torch.from_numpy(buffer)
@@ -110,9 +134,12 @@ class Torch(Communicator):
         """Return the rank in the world, which is what broadcast wants."""
         return rank if self._group is None else self._dist.get_global_rank(self._group, rank)
 
-    def _started(self, name: str, call: Any, *arguments: Any) -> Pending:
+    def _collective(self, name: str, call: Any, *arguments: Any) -> Pending:
+        return self._started(name, call, *arguments, async_op=True)
+
+    def _started(self, name: str, call: Any, *arguments: Any, **options: Any) -> Pending:
         try:
-            work = call(*arguments, group=self._group, async_op=True)
+            work = call(*arguments, group=self._group, **options)
         except RuntimeError as error:
             raise lost(self, name, error) from error
         return _Work(self, name, work, arguments)
@@ -129,3 +156,7 @@ class _Work(Pending):
             if "timed out" in str(error).lower():
                 raise late(self._comm, self._name) from error
             raise lost(self._comm, self._name, error) from error
+
+
+def _chunks(part: FloatArray) -> list[FloatArray]:
+    return [part[i : i + _CHUNK] for i in range(0, part.size, _CHUNK)]
