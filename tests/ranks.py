@@ -152,12 +152,12 @@ class ThreadRanks:
     def run(self, function: Callable[[Communicator], Any]) -> list[Any]:
         """Call it on every rank; return their results, or raise the first error."""
         results: list[Any] = [None] * self.size
-        errors: list[Exception | None] = [None] * self.size
+        errors: list[BaseException | None] = [None] * self.size
 
         def call(rank: int) -> None:
             try:
                 results[rank] = function(_Thread(self, rank))
-            except Exception as error:
+            except BaseException as error:
                 errors[rank] = error
                 self.barrier.abort()
 
