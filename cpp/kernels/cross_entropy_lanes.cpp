@@ -15,7 +15,7 @@ template <class T> struct LaneState {
 };
 
 // kPoint: one class target, whose exponential stays out of the sum. kKeep: the exponentials stay in
-// dlogits from the first sweep to the second.
+// dlogits from the first sweep to the second. Without, dlogits may also be null where kGradient.
 template <class S, class Shift, bool kPoint, bool kDense, bool kGradient, bool kKeep, class Group>
 class CrossEntropyLanes {
   using T = Compute<S>;
@@ -116,6 +116,8 @@ public:
     const Mask<T> ignored = ignored_rows();
     write_results(state, ignored);
     if constexpr (kGradient) {
+      if (!kKeep && !task.dlogits.data)
+        return;
       write_gradient(state);
       if (any<T>(ignored))
         for (Size c = 0; c < task.cols; ++c)
@@ -300,19 +302,19 @@ template <class S, bool kGradient> void plain(const CrossEntropyTask<S>& task) {
     all_groups<S, Shift, true, false, kGradient, true>(task);
 }
 
-template <class S, bool kGradient> void general(const CrossEntropyTask<S>& task) {
+template <class S> void general(const CrossEntropyTask<S>& task) {
   using Shift = CappedShift<Compute<S>>;
   if (has_probabilities(task) || task.points != 1)
-    all_groups<S, Shift, false, true, kGradient, false>(task);
+    all_groups<S, Shift, false, true, true, false>(task);
   else
-    all_groups<S, Shift, true, true, kGradient, false>(task);
+    all_groups<S, Shift, true, true, true, false>(task);
 }
 
 template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept {
   if constexpr (kKeepsExponentials<S>)
     if (keeps_exponentials(task))
       return task.dlogits.data ? plain<S, true>(task) : plain<S, false>(task);
-  task.dlogits.data ? general<S, true>(task) : general<S, false>(task);
+  general<S>(task);
 }
 
 // Segments of the classes have the row shape only.

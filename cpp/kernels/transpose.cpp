@@ -8,7 +8,8 @@ namespace softstep::KERNEL_ISA {
 namespace {
 
 // Elements are moved as integers of their size.
-template <class T> struct BitsOf {
+template <class T> struct BitsOf;
+template <> struct BitsOf<std::uint16_t> {
   using type = std::int16_t;
 };
 template <> struct BitsOf<float> {
@@ -177,11 +178,19 @@ void transpose(Matrix<T> to, Matrix<const T> from, Size rows, Size cols) noexcep
       to.data[c * to.stride + r] = from.data[r * from.stride + c];
 }
 
+// One instance for both types of half precision.
+template <class S>
+void transpose_half(Matrix<S> to, Matrix<const S> from, Size rows, Size cols) noexcept {
+  using Bits = std::uint16_t;
+  transpose<Bits>({reinterpret_cast<Bits*>(to.data), to.stride},
+                  {reinterpret_cast<const Bits*>(from.data), from.stride}, rows, cols);
+}
+
 } // namespace
 
 const TransposeKernels<float> transpose_f32 = {transpose<float>};
 const TransposeKernels<double> transpose_f64 = {transpose<double>};
-const TransposeKernels<Float16> transpose_f16 = {transpose<Float16>};
-const TransposeKernels<BFloat16> transpose_bf16 = {transpose<BFloat16>};
+const TransposeKernels<Float16> transpose_f16 = {transpose_half<Float16>};
+const TransposeKernels<BFloat16> transpose_bf16 = {transpose_half<BFloat16>};
 
 } // namespace softstep::KERNEL_ISA
