@@ -12,9 +12,10 @@ import pytest
 from command_line import COMMAND, arrays, blobs, contents
 from softstep.cli import main
 from softstep.cli.checkpoint import Checkpoint, Identity
+from softstep.cli.records import Settings
 from softstep.cli.split import Problem, Standardiser
 from softstep.cli.staging import staging_folder
-from softstep.cli.training import Control, Settings, Trainer
+from softstep.cli.training import Control, Trainer
 
 SETTINGS = Settings(
     epochs=3, batch_size=16, hidden=[5], lr=0.1, schedule="cosine", weight_decay=0.01,
@@ -42,7 +43,7 @@ class Saving(Control):
     def __init__(self, run: Trainer, checkpoint: Checkpoint, at: int) -> None:
         self.run, self.checkpoint, self.left = run, checkpoint, at
 
-    def after_step(self, rows: int) -> None:
+    def after_step(self, rows: int, stop: bool, save: bool) -> None:
         self.left -= 1
         if self.left == 0:
             self.checkpoint.save(self.run.state(), time.monotonic())

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from softstep.cli.mlp import MLP, initial_parameters
+from softstep.cli.records import Settings
 from softstep.cli.schedule import SCHEDULES
 from softstep.cli.split import Problem, Standardiser, stratified_split
-from softstep.cli.training import Control, Settings, Trainer
+from softstep.cli.training import Control, Trainer
 
 SIZES = [5, 7, 6, 4]
 
@@ -65,7 +66,7 @@ class Counting(Control):
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def after_step(self, rows: int) -> None:
+    def after_step(self, rows: int, stop: bool, save: bool) -> None:
         self.rows.append(rows)
 
 

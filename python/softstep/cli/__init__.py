@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from softstep.cli.arguments import Parser
-from softstep.cli.errors import CommandError
+from softstep.cli.errors import CommandError, OtherRank
+from softstep.distributed._launch import launched_rank
 
 __all__ = ["main"]
 
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int | None = module.run(parser.parse_args(words[1:]))
         sys.stdout.flush()
         return status or 0
+    except OtherRank as error:
+        return error.status
     except CommandError as error:
         print(f"softstep {command}: error: {error}", file=sys.stderr)
         return error.status
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         # A command may say what it kept: `raise KeyboardInterrupt("in epoch 3: ...")`.
-        print(*[f"softstep {command}: interrupted", *interrupt.args], file=sys.stderr)
+        if not launched_rank():
+            print(*[f"softstep {command}: interrupted", *interrupt.args], file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader went away (`softstep predict ... | head`): not an error. stdout is pointed at

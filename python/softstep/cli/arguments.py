@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from softstep.distributed._launch import launched_rank
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -38,6 +40,11 @@ class Parser(argparse.ArgumentParser):
             # A prefix that works today would break when an option is added.
             allow_abbrev=False,
         )
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # Of many processes one speaks.
+        if not launched_rank():
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """Print ``message`` on stderr and exit with status 2."""

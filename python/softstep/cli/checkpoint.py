@@ -14,9 +14,9 @@ import numpy as np
 
 from softstep.cli.archive import Arrays, read_archive
 from softstep.cli.errors import InputError
+from softstep.cli.records import Settings
 from softstep.cli.split import Problem
 from softstep.cli.staging import replace
-from softstep.cli.training import Settings
 
 FORMAT = "softstep-mlp-checkpoint-1"
 CHECKPOINT = "checkpoint.npz"
@@ -125,7 +125,7 @@ class Checkpoint:
         self._wait = max(self._seconds, PATIENCE * (self._last - started))
 
     def remove(self) -> None:
-        """Remove the file: the training is finished, or leads nowhere."""
+        """Remove the file: the training is finished, or led nowhere."""
         self.path.unlink(missing_ok=True)
 
 

@@ -21,3 +21,11 @@ class RunError(CommandError):
 
 class Diverged(RunError):
     """The training led nowhere, and would again from its checkpoint."""
+
+
+class OtherRank(CommandError):
+    """Another rank failed, and says why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status

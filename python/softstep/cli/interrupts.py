@@ -18,23 +18,36 @@ def interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
+@contextmanager
+def interrupts_fatal() -> Iterator[None]:
+    """Let Ctrl-C end the process at once, where Python would not come to it."""
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 class Interrupt:
     """``requested``: Ctrl-C was pressed."""
 
-    def __init__(self) -> None:
+    def __init__(self, once: bool) -> None:
         self.requested = False
+        self._once = once
 
     def note(self, signal_number: int, frame: FrameType | None) -> None:
-        """Note the first Ctrl-C; let the second one have its usual effect."""
-        if self.requested:
+        """Note Ctrl-C; or only the first one, and let the second one have its usual effect."""
+        if self.requested and self._once:
             signal.default_int_handler(signal_number, frame)
         self.requested = True
 
 
 @contextmanager
-def interrupt_noted() -> Iterator[Interrupt]:
+def interrupt_noted(*, once: bool) -> Iterator[Interrupt]:
     """Yield what tells that Ctrl-C was pressed, so that the work ends between two steps."""
-    interrupt = Interrupt()
+    interrupt = Interrupt(once)
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield interrupt  # ignored, as in the background of a shell without job control
         return

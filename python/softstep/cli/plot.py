@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from softstep.cli.extras import demo_module
+from softstep.cli.records import Epoch
 from softstep.cli.report import Counts, accuracy
-from softstep.cli.training import Epoch
 
 # More classes than this: numbers in the cells and names on the axes would overlap.
 READABLE_CLASSES = 25

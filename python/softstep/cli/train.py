@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, fields
+import json
+from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-import softstep as ss
 from softstep.cli import arguments as arg
-from softstep.cli.checkpoint import Checkpoint, Identity
+from softstep.cli.archive import Arrays
+from softstep.cli.checkpoint import CHECKPOINT, Checkpoint, Identity
 from softstep.cli.dataset import DATA_HELP, read_table
-from softstep.cli.errors import Diverged, InputError
-from softstep.cli.interrupts import interrupt_noted, interrupts_ignored
-from softstep.cli.mlp import Floats
-from softstep.cli.plot import plot_training, require_matplotlib
-from softstep.cli.progress import open_progress
-from softstep.cli.report import accuracy, confusion_matrix, per_class
-from softstep.cli.results import HISTORY, PICTURE, WEIGHTS, listed, output_folder, write_history
+from softstep.cli.errors import InputError
+from softstep.cli.plot import require_matplotlib
+from softstep.cli.ranks import agreed, alike, all_or_none, from_first, join, same
+from softstep.cli.records import Settings
+from softstep.cli.results import output_folder
 from softstep.cli.schedule import SCHEDULES
-from softstep.cli.split import Problem, pose_problem
-from softstep.cli.table import Table
-from softstep.cli.training import Epoch, Settings, Trainer
-from softstep.cli.watch import Watch
-from softstep.cli.weights import Weights, is_weights_file
+from softstep.cli.split import pose_problem
+from softstep.cli.threads import divide_cores, set_threads
+from softstep.cli.train_output import Output
+from softstep.cli.training import Trainer
+from softstep.cli.watch import train
+from softstep.cli.weights import is_weights_file
+from softstep.distributed import Communicator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Written to the output folder when the training is finished: weights.npz, history.csv\n"
         "and, with --plot, training.png. Until then there is checkpoint.npz: the same command\n"
         "with --resume goes on from it, after a crash or Ctrl-C. Ctrl-C also keeps the finished\n"
-        "epochs."
+        "epochs.\n\n"
+        "On many processes: `mpiexec -n 4 python -m softstep train`, with mpi4py, or `torchrun\n"
+        "--nproc-per-node=4 -m softstep train`, with PyTorch. They share the rows of each batch;\n"
+        "the result is that of one process but for roundings. Each takes its part of the cores."
     )
     add = parser.add_argument
     add("--data", default="digits", metavar="DATA", help="digits, FILE.npz or FILE.csv")
@@ -56,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the least time between two checkpoints; more if they would take over 1%% of it",
     )
     add("--threads", type=arg.whole(1), metavar="N", help="threads of the softstep kernels")
+    add(
+        "--timeout",
+        type=arg.POSITIVE,
+        default=300.0,
+        metavar="SECONDS",
+        help="of many processes: how long to wait for another one before all are ended",
+    )
     add = parser.add_argument_group("training").add_argument
     add("--hidden", type=arg.whole(1), nargs="+", default=[512], metavar="N", help="layer widths")
     add("--epochs", type=arg.whole(1), default=60, metavar="N", help="passes over the data")
@@ -82,60 +94,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as told; write and print the result."""
-    settings = _settings(args)
-    if args.plot:
-        require_matplotlib()
-    table = read_table(args.data, args.label_column)
-    rng = np.random.default_rng(settings.seed)
-    problem = pose_problem(table, settings.test_fraction, rng)
-    trainer = Trainer(settings, problem, rng)
-    layers = "-".join(map(str, trainer.sizes))
-    title = f"{table.source}: MLP {layers}, {settings.epochs} epochs, seed {settings.seed}"
-    with output_folder(Path(args.output), is_weights_file) as folder:
+    """Train as told, on every rank; rank 0 prints and writes the result."""
+    comm = join(args.timeout)
+    with all_or_none(comm, "train", lambda: _advice(args)):
+        divide_cores(comm, args.threads)
+        return _run(args, comm)
+
+
+def _run(args: argparse.Namespace, comm: Communicator) -> int:
+    with agreed(comm):
+        settings = _settings(args)
+        if args.plot:
+            require_matplotlib()
+        table = read_table(args.data, args.label_column)
+        rng = np.random.default_rng(settings.seed)
+        problem = pose_problem(table, settings.test_fraction, rng)
         identity = Identity.of(settings, table.source, problem)
-        checkpoint = Checkpoint(folder.path, folder.staging, identity, args.checkpoint_every)
-        if args.resume:
-            _resume(trainer, checkpoint)
-        else:
-            checkpoint.refuse_leftover()
-        if not args.quiet:
-            train, test = len(problem.train[1]), len(problem.test[1])
-            print(f"{title}; {train} rows to train, {test} held out", flush=True)
+    same(comm, "settings", json.dumps([identity.settings, args.resume]))
+    same(comm, "data", identity.digest)
+    trainer = Trainer(settings, problem, rng, comm)
+    with ExitStack() as stack:
+        output, saved = None, {}
+        with agreed(comm):
+            if comm.rank == 0:
+                folder = stack.enter_context(output_folder(Path(args.output), is_weights_file))
+                seconds = args.checkpoint_every
+                checkpoint = Checkpoint(folder.path, folder.staging, identity, seconds)
+                output = Output(args, settings, table, problem, folder, checkpoint)
+                if args.resume:
+                    saved = checkpoint.load()
+                else:
+                    checkpoint.refuse_leftover()
+        with alike(comm):
             if args.resume:
-                print(f"goes on in epoch {trainer.position.epoch}", flush=True)
-        kept = _train(trainer, checkpoint, args.quiet)
-        done = len(kept.history)
-        resume = f"--resume goes on from {checkpoint.path}" if checkpoint.path.exists() else ""
-        if done == 0:
-            place = f"in epoch {trainer.position.epoch}"
-            raise KeyboardInterrupt(f"{place}: {resume or 'nothing to keep yet'}")
-        # What is kept must not be lost to a second Ctrl-C.
-        with interrupts_ignored():
-            _weights(kept, table, problem, settings).save(folder.staging / WEIGHTS)
-            write_history(folder.staging / HISTORY, Epoch, kept.history)
-            if done < settings.epochs:
-                files = listed(folder.publish(interrupted=True))
-                place = f"in epoch {done + 1}: the {done} before it are in {files}"
-                raise KeyboardInterrupt(f"{place}; {resume}" if resume else place)
-            labels = problem.test[1]
-            confusion = confusion_matrix(labels, trainer.predict_test(), len(problem.classes))
-            if args.plot:
-                picture = folder.staging / PICTURE
-                plot_training(picture, kept.history, confusion, problem.classes, title)
-            files = listed(folder.publish())
-            checkpoint.remove()
-    if not args.quiet:
-        print(f"\n{per_class(confusion, problem.classes)}\n\nwritten: {files}")
-    print(f"test accuracy: {accuracy(confusion):.4f}")
+                _restore(trainer, from_first(comm, saved), args)
+            if output is not None:
+                output.announce(trainer)
+            kept = train(trainer, output.checkpoint if output else None, args.quiet)
+        if kept.finished:
+            confusion = trainer.confusion()
+            if output is not None:
+                output.finished(kept, trainer, confusion)
+        elif output is not None:
+            raise output.interrupted(kept, trainer)
+        else:
+            raise KeyboardInterrupt
     return 0
 
 
-def _resume(trainer: Trainer, checkpoint: Checkpoint) -> None:
+def _restore(trainer: Trainer, arrays: Arrays, args: argparse.Namespace) -> None:
     try:
-        trainer.restore(checkpoint.load())
+        trainer.restore(arrays)
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"--resume: {checkpoint.path}: cannot be used: {error}") from error
+        path = Path(args.output) / CHECKPOINT
+        raise InputError(f"--resume: {path}: cannot be used: {error}") from error
+
+
+def _advice(args: argparse.Namespace) -> str:
+    """Return what to do when a rank was lost."""
+    path = Path(args.output) / CHECKPOINT
+    return f"softstep train: --resume goes on from {path}" if path.exists() else ""
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -145,53 +163,5 @@ def _settings(args: argparse.Namespace) -> Settings:
             f"--lr times --weight-decay: expected less than 1, got {factor:g} (a step multiplies "
             f"the weights by 1 - lr * weight_decay, which must stay in (0, 1))"
         )
-    if args.threads is not None:
-        try:
-            ss.set_num_threads(args.threads)
-        except ValueError as error:
-            raise InputError(f"--threads: {error}") from error
+    set_threads(args.threads)
     return Settings(**{setting.name: getattr(args, setting.name) for setting in fields(Settings)})
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The state at the end of an epoch, replaced as one so that Ctrl-C finds it consistent."""
-
-    history: tuple[Epoch, ...] = ()
-    weights: tuple[Floats, ...] = ()
-    biases: tuple[Floats, ...] = ()
-
-
-def _train(trainer: Trainer, checkpoint: Checkpoint, quiet: bool) -> _Kept:
-    """Train until the end or Ctrl-C; return the state after the last epoch finished here."""
-    epochs, rows, at = trainer.settings.epochs, len(trainer.labels), trainer.position
-    done = (at.epoch - 1) * rows + at.rows
-    kept = _Kept()
-    with interrupt_noted() as interrupt:
-        progress = open_progress("epoch", epochs, epochs * rows, quiet, done)
-        try:
-            for epoch in trainer.epochs(Watch(trainer, checkpoint, progress, interrupt)):
-                weights = tuple(weight.copy() for weight in trainer.weights)
-                biases = tuple(bias.copy() for bias in trainer.biases)
-                kept = _Kept(tuple(trainer.history), weights, biases)
-                progress.part(epoch.epoch, str(epoch), epoch.rows_per_second)
-        except KeyboardInterrupt:
-            pass
-        except Diverged:
-            checkpoint.remove()
-            raise
-        finally:
-            progress.close()
-    return kept
-
-
-def _weights(kept: _Kept, table: Table, problem: Problem, settings: Settings) -> Weights:
-    return Weights(
-        kept.weights,
-        kept.biases,
-        problem.standardise,
-        problem.classes,
-        list(table.columns) if table.named else [],
-        table.label_column,
-        {"data": table.source, **asdict(settings)},
-    )

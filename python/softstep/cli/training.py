@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from typing import Any
 
 import numpy as np
@@ -16,90 +16,73 @@ from softstep.cli.archive import Arrays
 from softstep.cli.errors import Diverged
 from softstep.cli.labels import Indices
 from softstep.cli.mlp import MLP, Floats, initial_parameters
+from softstep.cli.records import Epoch, Position, Settings
+from softstep.cli.report import Counts, confusion_matrix
 from softstep.cli.schedule import SCHEDULES
 from softstep.cli.split import Problem
+from softstep.distributed import Communicator, ShardedOptimizer, Single, even_shard
 
 # Rows per product outside training, where the batch size has no meaning.
 EVALUATION_ROWS = 1024
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a result depends on, besides the data."""
-
-    epochs: int
-    batch_size: int
-    hidden: list[int]
-    lr: float
-    schedule: str
-    weight_decay: float
-    momentum: float
-    label_smoothing: float
-    test_fraction: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the history. ``data_loss``, ``train_accuracy``: averages while the epoch ran."""
-
-    epoch: int
-    lr: float
-    data_loss: float
-    l2_penalty: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    rows_per_second: float
-
-    def __str__(self) -> str:
-        loss = f"loss {self.data_loss:.4f} + l2 {self.l2_penalty:.4f}"
-        return f"{loss}  test acc {self.test_accuracy:.4f}"
-
-
-@dataclass
-class Position:
-    """Between which steps the training is, and the sums over the epoch so far."""
-
-    epoch: int = 1
-    rows: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seconds: float = 0.0
-    # The generator's state before it drew the order of the epoch's rows.
-    rng: Mapping[str, Any] = field(default_factory=dict)
+ALONE = Single()
 
 
 class Control:
     """What the outside has a say in between two steps; says nothing."""
 
-    def after_step(self, rows: int) -> None:
-        """``rows`` more rows have been trained on. May raise, to end the training here."""
+    def wishes(self) -> tuple[bool, bool]:
+        """Return whether this rank wants the training to stop, and to be saved, after the step."""
+        return False, False
+
+    def after_step(self, rows: int, stop: bool, save: bool) -> None:
+        """``rows`` more rows have been trained on. What one rank wishes, all are told here."""
 
 
 class Trainer:
-    """One training run; ``epochs`` runs it, ``weights`` and ``biases`` are what it trains."""
+    """One training run; ``epochs`` runs it, ``weights`` and ``biases`` are what it trains.
 
-    def __init__(self, settings: Settings, problem: Problem, rng: np.random.Generator) -> None:
+    Every rank of ``comm`` has the whole problem and the same generator, takes its part of the rows
+    of each batch, and has the whole of the weights after each step.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        problem: Problem,
+        rng: np.random.Generator,
+        comm: Communicator = ALONE,
+    ) -> None:
         self.settings = settings
+        self.comm = comm
         self.features, self.labels = problem.train
-        self.test_features, self.test_labels = problem.test
+        held_out = even_shard(len(problem.test[1]), comm)
+        self.test_rows = held_out.total
+        self.test_features = problem.test[0][held_out.begin : held_out.end]
+        self.test_labels = problem.test[1][held_out.begin : held_out.end]
         self.sizes = [self.features.shape[1], *settings.hidden, len(problem.classes)]
         self.weights, self.biases = initial_parameters(self.sizes, rng)
         self.rng = rng
-        rows = min(settings.batch_size, len(self.labels))
-        self.model = MLP(self.weights, self.biases, rows, gradients=True)
-        self.evaluator = MLP(self.weights, self.biases, min(EVALUATION_ROWS, len(self.test_labels)))
-        self.batch = np.empty((rows, self.sizes[0]), np.float32)
-        self.batch_labels = np.empty(rows, np.int64)
-        self.predictions = np.empty(rows, np.intp)
+        self.batch_rows = min(settings.batch_size, len(self.labels))
+        rows = math.ceil(self.batch_rows / comm.size)
         # The penalty is on the weights alone: a bias makes no function wilder.
         groups: list[dict[str, Any]] = [
             {"params": self.weights, "weight_decay": settings.weight_decay},
             {"params": self.biases},
         ]
-        self.optimiser = ss.SGD(groups, settings.lr, momentum=settings.momentum)
-        self.epoch_steps = math.ceil(len(self.labels) / rows)
+        self.optimiser = ShardedOptimizer(
+            groups, ss.SGD, settings.lr, comm=comm, momentum=settings.momentum
+        )
+        self.model = MLP(self.weights, self.biases, rows, gradients=True)
+        # Where a step takes them without a copy.
+        layers, gradients = len(self.weights), self.optimiser.grads
+        self.model.weight_gradients = gradients[:layers]
+        self.model.bias_gradients = gradients[layers:]
+        evaluated = min(EVALUATION_ROWS, max(len(self.test_labels), 1))
+        self.evaluator = MLP(self.weights, self.biases, evaluated)
+        self.batch = np.empty((rows, self.sizes[0]), np.float32)
+        self.batch_labels = np.empty(rows, np.int64)
+        self.predictions = np.empty(rows, np.intp)
+        self.epoch_steps = math.ceil(len(self.labels) / self.batch_rows)
         self.rate = SCHEDULES[settings.schedule](settings.lr, settings.epochs * self.epoch_steps)
         self.history: list[Epoch] = []
         self.position = Position(rng=rng.bit_generator.state)
@@ -113,14 +96,14 @@ class Trainer:
             yield epoch
 
     def _epoch(self, control: Control) -> Epoch:
-        at, count, size = self.position, len(self.labels), self.model.rows
+        at, count, size = self.position, len(self.labels), self.batch_rows
         self.rng.bit_generator.state = at.rng
         order = self.rng.permutation(count)
         while at.rows < count:
             rows = order[at.rows : at.rows + size]
-            self._step(rows)
-            control.after_step(len(rows))
-        test_loss, predictions = self._evaluate()
+            stop, save = self._step(rows, control)
+            control.after_step(len(rows), stop, save)
+        test_loss, hits, _ = self._evaluate()
         epoch = Epoch(
             epoch=at.epoch,
             lr=self.rate((at.epoch - 1) * self.epoch_steps),
@@ -128,43 +111,65 @@ class Trainer:
             # weight_decay is 2 lambda: the derivative of lambda ||w||^2 is 2 lambda w.
             l2_penalty=ss.l2_penalty(self.weights, self.settings.weight_decay / 2),
             train_accuracy=at.correct / count,
-            test_loss=test_loss,
-            test_accuracy=float(np.mean(predictions == self.test_labels)),
+            test_loss=test_loss / self.test_rows,
+            test_accuracy=hits / self.test_rows,
             rows_per_second=count / at.seconds,
         )
         self.history.append(epoch)
         self.position = Position(at.epoch + 1, rng=self.rng.bit_generator.state)
         return epoch
 
-    def _step(self, rows: Indices) -> None:
-        """Make one step on ``rows`` and move the position behind it."""
+    def _step(self, rows: Indices, control: Control) -> tuple[bool, bool]:
+        """Make one step on ``rows``, move the position behind it, and return all ranks' wishes."""
         start, at = time.perf_counter(), self.position
-        batch = self.batch[: len(rows)]
-        labels = self.batch_labels[: len(rows)]
-        predictions = self.predictions[: len(rows)]
+        own = self._own(rows)
+        batch = self.batch[: len(own)]
+        labels = self.batch_labels[: len(own)]
+        predictions = self.predictions[: len(own)]
         # mode="raise" would go through a temporary copy of the batch.
-        np.take(self.features, rows, axis=0, out=batch, mode="clip")
-        np.take(self.labels, rows, out=labels, mode="clip")
+        np.take(self.features, own, axis=0, out=batch, mode="clip")
+        np.take(self.labels, own, out=labels, mode="clip")
         logits = self.model.forward(batch)
         np.argmax(logits, axis=1, out=predictions)
         loss, dlogits = ss.cross_entropy_with_grad(
-            logits, labels, label_smoothing=self.settings.label_smoothing, out=logits
+            logits,
+            labels,
+            label_smoothing=self.settings.label_smoothing,
+            denominator=len(rows),
+            out=logits,
         )
+        hits = np.count_nonzero(predictions == labels)
+        if self.comm.size > 1:
+            sums = np.array([loss, hits, *control.wishes()], np.float64)
+            pending = self.comm.start_all_reduce(sums)
+            self.model.backward(dlogits)
+            pending.wait()
+            loss, hits, stop, save = sums.tolist()
+        else:
+            self.model.backward(dlogits)
+            stop, save = control.wishes()
         if not math.isfinite(loss):
             raise Diverged(
                 f"the training diverged: the loss is {loss} in epoch {at.epoch}; "
                 f"expected a finite loss: try a smaller --lr than {self.settings.lr:g}"
             )
-        self.model.backward(dlogits)
-        rate = self.rate((at.epoch - 1) * self.epoch_steps + at.rows // self.model.rows)
-        self.optimiser.step([*self.model.weight_gradients, *self.model.bias_gradients], lr=rate)
+        rate = self.rate((at.epoch - 1) * self.epoch_steps + at.rows // self.batch_rows)
+        self.optimiser.step(lr=rate)
         at.loss_sum += float(loss) * len(rows)
-        at.correct += int(np.count_nonzero(predictions == labels))
+        at.correct += int(hits)
         at.rows += len(rows)
         at.seconds += time.perf_counter() - start
+        return bool(stop), bool(save)
 
-    def _evaluate(self) -> tuple[float, Indices]:
-        """Return the mean data loss on the held-out rows and their predicted classes."""
+    def _own(self, rows: Indices) -> Indices:
+        """Return this rank's part of the rows of a batch."""
+        if self.comm.size == 1:
+            return rows
+        part = even_shard(len(rows), self.comm)
+        return rows[part.begin : part.end]
+
+    def _evaluate(self) -> tuple[float, int, Indices]:
+        """Return the data loss and the hits, summed over all held-out rows; this rank's classes."""
         count = len(self.test_labels)
         predictions = np.empty(count, np.int64)
         loss_sum = 0.0
@@ -179,11 +184,15 @@ class Trainer:
                 reduction="sum",
             )
             loss_sum += float(loss)
-        return loss_sum / count, predictions
+        sums = np.array([loss_sum, np.count_nonzero(predictions == self.test_labels)], np.float64)
+        self.comm.all_reduce(sums)
+        return float(sums[0]), int(sums[1]), predictions
 
-    def predict_test(self) -> Indices:
-        """Return the predicted classes of the held-out rows."""
-        return self._evaluate()[1]
+    def confusion(self) -> Counts:
+        """Return the numbers of held-out rows of true class i that are predicted as class j."""
+        matrix = confusion_matrix(self.test_labels, self._evaluate()[2], self.sizes[-1])
+        self.comm.all_reduce(matrix)
+        return matrix
 
     def state(self) -> Arrays:
         """Return all that `restore` needs to go on from here with the same bits."""

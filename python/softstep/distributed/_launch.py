@@ -49,6 +49,13 @@ def communicator(*, timeout: float = 300.0) -> Communicator:
     return Single()
 
 
+def launched_rank() -> int | None:
+    """Return the rank that a launcher gave this process, or None; no engine is imported for it."""
+    by_torchrun = all(name in os.environ for name in _TORCHRUN)
+    names = ("RANK",) if by_torchrun else _MPI_RANKS
+    return next((int(os.environ[name]) for name in names if name in os.environ), None)
+
+
 def _mpi(timeout: float, size: int | None) -> Communicator:
     if size == 1:
         return Single()

@@ -1,0 +1,54 @@
+"""What a training is told, where it is, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a result depends on, besides the data."""
+
+    epochs: int
+    batch_size: int
+    hidden: list[int]
+    lr: float
+    schedule: str
+    weight_decay: float
+    momentum: float
+    label_smoothing: float
+    test_fraction: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of the history. ``data_loss``, ``train_accuracy``: averages while the epoch ran."""
+
+    epoch: int
+    lr: float
+    data_loss: float
+    l2_penalty: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    rows_per_second: float
+
+    def __str__(self) -> str:
+        loss = f"loss {self.data_loss:.4f} + l2 {self.l2_penalty:.4f}"
+        return f"{loss}  test acc {self.test_accuracy:.4f}"
+
+
+@dataclass
+class Position:
+    """Between which steps the training is, and the sums over the epoch so far."""
+
+    epoch: int = 1
+    rows: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+    # The generator's state before it drew the order of the epoch's rows.
+    rng: Mapping[str, Any] = field(default_factory=dict)
