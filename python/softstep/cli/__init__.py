@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from softstep.cli.arguments import Parser
 from softstep.cli.errors import CommandError, OtherRank
-from softstep.distributed._launch import launched_rank
 
 __all__ = ["main"]
 
@@ -51,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"softstep {command}: error: not enough memory: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
+        from softstep.distributed._launch import launched_rank
+
         # A command may say what it kept: `raise KeyboardInterrupt("in epoch 3: ...")`.
         if not launched_rank():
             print(*[f"softstep {command}: interrupted", *interrupt.args], file=sys.stderr)

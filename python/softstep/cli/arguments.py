@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from softstep.distributed._launch import launched_rank
-
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keeps the layout of the epilog; shows the defaults that say something."""
@@ -42,6 +40,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def _print_message(self, message: str, file: Any = None) -> None:
+        from softstep.distributed._launch import launched_rank
+
         # Of many processes one speaks.
         if not launched_rank():
             super()._print_message(message, file)
