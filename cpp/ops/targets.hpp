@@ -58,7 +58,8 @@ std::optional<std::int32_t> checked_target(Integer target, Size cols, std::int64
 }
 
 // Copies `rows` targets of any integer type; those equal to ignore_index become kIgnoredRow.
-// Returns the first that is neither that nor a class, with the value that was read.
+// Returns the first that is neither that nor a class, with the value that was read. The threads are
+// those that the kernel afterwards is worth: woken now, they are there when it starts.
 template <class Integer>
 BadTarget check_targets(std::int32_t* checked, const Integer* targets, Size rows, Size cols,
                         std::int64_t ignore_index) {
@@ -66,7 +67,8 @@ BadTarget check_targets(std::int32_t* checked, const Integer* targets, Size rows
   const Size blocks = (rows + kBlock - 1) / kBlock;
   std::vector<BadTarget> bad(static_cast<std::size_t>(blocks));
   parallel::for_each_block(
-      blocks, kTargetNs * static_cast<double>(rows), [&](std::int64_t block, int) {
+      blocks, static_cast<double>(rows) * (kTargetNs + kRowElementNs * static_cast<double>(cols)),
+      [&](std::int64_t block, int) {
         const Size end = std::min(rows, (block + 1) * kBlock);
         for (Size row = block * kBlock; row < end; row += kChunk) {
           const Size n = std::min(kChunk, end - row);
