@@ -2,7 +2,7 @@
 // own classes, before and after the processes add their sums.
 #include "bindings/cross_entropy_arguments.hpp"
 #include "bindings/gil.hpp"
-#include "ops/segments.hpp"
+#include "ops/row_sums.hpp"
 
 #include <pybind11/stl.h>
 

@@ -45,11 +45,6 @@ typename SoftmaxKernels<S>::Kernel segment_kernel_of(SoftmaxOp op,
                                         : nullptr;
 }
 
-// Whether lanes' rounding would be all of the logarithm: see precise_log_sum in softmax_rows.cpp.
-bool needs_precision(const RowSums& sums, double scale) {
-  return sums.others < 1.5 && std::abs(sums.max * scale) < 1;
-}
-
 // False: the rows are not for segments.
 template <class S>
 bool run_segments(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature) {

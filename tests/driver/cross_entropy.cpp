@@ -1,4 +1,5 @@
 #include "runners.hpp"
+#include "segments.hpp"
 
 namespace softstep::driver {
 namespace {
@@ -51,6 +52,17 @@ template <class S> struct Results {
     task.dtemperature = dtemperature.data();
     task.argmax = argmax.data();
   }
+  // Segments have no others.
+  void ask_segments(CrossEntropyTask<S>& task) const {
+    task.loss = loss.data();
+    task.lse = lse.data();
+    task.nll = nll.data();
+  }
+  void compare_segments(Report& report) const {
+    report.compare("loss", loss);
+    report.compare("lse", lse);
+    report.compare("nll", nll);
+  }
   void compare(Report& report, bool all) const {
     report.compare("loss", loss);
     if (!all)
@@ -93,11 +105,7 @@ template <class S> void run(const Case& of, Report& report) {
   const Inputs<S> inputs(of);
   for_each_layout<S>(logits.cols, report, [&](Layout layout, bool in_place) {
     const Probabilities<S> probabilities(of, layout);
-    const auto call = [&](bool gradient, bool all, bool with_scratch) {
-      const Placed<S> x(logits, layout);
-      const Placed<S> dx(logits.rows, logits.cols, {layout.shape, 2 * layout.gap});
-      const Placed<float> scratch(1, 2 * logits.cols, kVector);
-      const Results<S> results(logits.rows);
+    const auto task_of = [&](const Placed<S>& x, const Placed<S>& dx, bool gradient) {
       CrossEntropyTask<S> task{};
       task.logits = x.input();
       if (gradient)
@@ -106,6 +114,14 @@ template <class S> void run(const Case& of, Report& report) {
       task.cols = logits.cols;
       inputs.fill(task, of);
       probabilities.fill(task);
+      return task;
+    };
+    const auto call = [&](bool gradient, bool all, bool with_scratch) {
+      const Placed<S> x(logits, layout);
+      const Placed<S> dx(logits.rows, logits.cols, {layout.shape, 2 * layout.gap});
+      const Placed<float> scratch(1, 2 * logits.cols, kVector);
+      const Results<S> results(logits.rows);
+      CrossEntropyTask<S> task = task_of(x, dx, gradient);
       results.ask(task, all);
       if (with_scratch)
         task.scratch = scratch.data();
@@ -114,6 +130,21 @@ template <class S> void run(const Case& of, Report& report) {
       if (gradient)
         report.compare("dlogits", in_place ? x : dx);
     };
+    if (layout.shape == kRowShape && has_segments(logits.cols)) {
+      const Placed<S> x(logits, layout);
+      const Placed<S> dx(logits.rows, logits.cols, {layout.shape, 2 * layout.gap});
+      const Results<S> results(logits.rows);
+      CrossEntropyTask<S> task = task_of(x, dx, true);
+      results.ask_segments(task);
+      const auto sums = swept(task);
+      for_each_segment(task, [&](CrossEntropyTask<S> segment, Size) {
+        std::vector<RowSums> whole = sums;
+        segment.sums = whole.data();
+        dispatch::active_for<S>().cross_entropy[kRowShape]->finish(segment);
+      });
+      results.compare_segments(report);
+      report.compare("dlogits", in_place ? x : dx);
+    }
     for (const bool all : {false, true}) {
       call(true, all, false);
       if (sizeof(S) != sizeof(Compute<S>)) // the exponentials of half precision

@@ -1,4 +1,7 @@
 #include "runners.hpp"
+#include "segments.hpp"
+
+#include <algorithm>
 
 namespace softstep::driver {
 namespace {
@@ -49,6 +52,47 @@ void to_rows(const Case& of, Report& report, const char* name, const Array& valu
   });
 }
 
+template <class S> void by_segments(const Case& of, Report& report, const Array& values) {
+  if (!has_segments(values.cols))
+    return;
+  const auto& kernels = *dispatch::active_for<S>().softmax[kRowShape];
+  const Layout layout{kRowShape, 0};
+  const Placed<S> x(values, layout), result(1, values.rows, kVector);
+  CrossEntropyTask<S> task{};
+  task.logits = x.input();
+  task.rows = values.rows;
+  task.cols = values.cols;
+  task.scale = static_cast<Compute<S>>(of.option("scale", 1));
+  const std::vector<RowSums> sums = swept(task);
+  const auto run = [&](const char* name, Kernel<S> kernel, const Placed<S>& to, bool by_row) {
+    if (!of.expects(name))
+      return;
+    for_each_segment(task, [&](const CrossEntropyTask<S>& segment, Size number) {
+      if (by_row && number > 0)
+        return;
+      SoftmaxTask<S> finish{};
+      finish.x = segment.logits;
+      finish.y = {to.data() + (by_row ? 0 : segment.first), to.matrix().stride};
+      finish.row_result = to.data();
+      finish.rows = values.rows;
+      finish.cols = segment.cols;
+      finish.scale = task.scale;
+      finish.sums = sums.data();
+      kernel(finish);
+    });
+    report.compare(name, to);
+  };
+  const Placed<S> y(values.rows, values.cols, layout), log_y(values.rows, values.cols, layout);
+  run("softmax", kernels.softmax_segment, y, false);
+  run("log_softmax", kernels.log_softmax_segment, log_y, false);
+  // Rows that are left to the whole kernel.
+  const bool precise = std::any_of(sums.begin(), sums.end(), [&](const RowSums& row) {
+    return ops::needs_precision(row, static_cast<double>(task.scale));
+  });
+  if (!precise)
+    run("logsumexp", kernels.logsumexp_segment, result, true);
+}
+
 } // namespace
 
 void run_softmax(const Case& of, Report& report) {
@@ -59,6 +103,7 @@ void run_softmax(const Case& of, Report& report) {
     to_matrix<S>(of, report, "log_softmax", x, nullptr, &Kernels::log_softmax);
     to_rows<S>(of, report, "logsumexp", x, &Kernels::logsumexp);
     to_rows<S>(of, report, "entropy", x, &Kernels::entropy);
+    by_segments<S>(of, report, x);
   });
 }
 
