@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 DTYPES = [np.float32, np.float64]
 
 # Around 4, 8, 16 lanes and their multiples, the unrolled and the blocked loops.
-CLASS_COUNTS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 21, 31, 32, 33, 34, 63, 64, 65, 100]
+CLASS_COUNTS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 21, 31, 32, 33, 34, 40, 41, 63, 64, 65, 100]
 CLASS_COUNTS += [127, 128, 129, 255, 257, 1000, 1023, 1024, 1025, 1040, 1041, 2047, 2049, 5000]
 ROW_COUNTS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 129]
 # (rows, classes): every row count with few classes, few rows with every class count, many blocks.
-SHAPES = [(rows, classes) for rows in ROW_COUNTS for classes in (1, 2, 3, 10, 33)]
+SHAPES = [(rows, classes) for rows in ROW_COUNTS for classes in (1, 2, 3, 10, 33, 41)]
 SHAPES += [(rows, classes) for classes in CLASS_COUNTS for rows in (1, 5)]
 SHAPES += [(4099, 10), (300, 1000), (3, 20011)]
 

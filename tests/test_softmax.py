@@ -67,7 +67,7 @@ def test_rows_sum_to_one_and_low_temperature_picks_the_maximum(isa: str, dtype: 
     assert_within(ss.softmax(x, temperature=1e9), np.full((2, 3), 1 / 3), 1e-8 + roundoff(dtype))
 
 
-@pytest.mark.parametrize("classes", [2, 10, 33, 1000])
+@pytest.mark.parametrize("classes", [2, 10, 33, 41, 1000])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_common_offset_costs_no_accuracy(
     isa: str, rng: np.random.Generator, dtype: Any, classes: int
@@ -137,7 +137,7 @@ def test_empty(isa: str, dtype: Any) -> None:
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_in_place(isa: str, rng: np.random.Generator, name: str, dtype: Any) -> None:
     function = getattr(ss, name)
-    for shape in [(5, 1), (5, 3), (17, 10), (5, 33), (3, 1041), (3, 20011)]:
+    for shape in [(5, 1), (5, 3), (17, 10), (5, 33), (5, 41), (3, 1041), (3, 20011)]:
         for axis in (0, 1):
             x = logits_for(rng, shape, dtype)
             expected = function(x.copy(), axis=axis)
@@ -146,7 +146,7 @@ def test_in_place(isa: str, rng: np.random.Generator, name: str, dtype: Any) -> 
 
 
 def test_one_row_does_not_depend_on_its_neighbours(isa: str, rng: np.random.Generator) -> None:
-    for classes in (3, 10, 33, 1000):
+    for classes in (3, 10, 33, 41, 1000):
         x = logits_for(rng, (37, classes), np.float32)
         for name in FORWARD:
             function = getattr(ss, name)

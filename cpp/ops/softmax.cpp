@@ -24,6 +24,11 @@ typename SoftmaxKernels<S>::Kernel kernel_of(SoftmaxOp op, const SoftmaxKernels<
   return nullptr;
 }
 
+template <class S> Size lane_classes_of(SoftmaxOp op) {
+  const bool backward = op == SoftmaxOp::kSoftmaxBackward || op == SoftmaxOp::kLogSoftmaxBackward;
+  return std::is_same_v<S, float> && !backward ? kSoftmaxLaneClasses : kLaneClasses;
+}
+
 template <class S>
 SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, S* row_result, double temperature) {
   return {{tile.first.data, tile.first.stride},
@@ -88,7 +93,7 @@ void softmax_family(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, d
   const auto& kernels = dispatch::active_for<S>();
   const typename SoftmaxKernels<S>::Kernel by_shape[kShapes] = {
       kernel_of(op, *kernels.softmax[kRowShape]), kernel_of(op, *kernels.softmax[kLaneShape])};
-  for_each_tile(problem, {}, [&](const RowTile<S>& tile) {
+  for_each_tile(problem, {.lane_classes = lane_classes_of<S>(op)}, [&](const RowTile<S>& tile) {
     by_shape[tile.shape](task_of(tile, problem.cols, row_result, temperature));
   });
 }
