@@ -32,16 +32,20 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         os.close(lock)
+        # Again: a process that had just been killed may have held its lock at the start.
+        with suppress(OSError):
+            turn = os.open(parent, os.O_RDONLY)
+            try:
+                _remove_abandoned(parent, turn)
+            finally:
+                os.close(turn)
 
 
 def _new_folder(parent: Path) -> tuple[Path, int]:
     """Create a folder, locked for as long as the descriptor is open: its owner lives."""
     turn = os.open(parent, os.O_RDONLY)
     try:
-        # One at a time: nobody finds a folder that is not locked yet.
-        if _locked(turn, wait=True):
-            for folder in parent.glob(f"{PREFIX}*"):
-                _remove_abandoned(folder)
+        _remove_abandoned(parent, turn)
         staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         lock = os.open(staging, os.O_RDONLY)
         _locked(lock)
@@ -50,14 +54,18 @@ def _new_folder(parent: Path) -> tuple[Path, int]:
         os.close(turn)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    with suppress(OSError):
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            if _locked(lock):
-                shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
+def _remove_abandoned(parent: Path, turn: int) -> None:
+    # One at a time: nobody finds a folder that is not locked yet.
+    if not _locked(turn, wait=True):
+        return
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                if _locked(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _locked(descriptor: int, wait: bool = False) -> bool:
