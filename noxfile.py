@@ -76,7 +76,7 @@ def docs(session: nox.Session) -> None:
     """Draw the pictures again and run every example of the documentation."""
     session.install(".[test]")
     session.run("python", "docs/pictures.py")
-    session.run("pytest", "tests/test_docs.py", "tests/test_lecture.py", *session.posargs)
+    session.run("pytest", "tests/docs", *session.posargs)
 
 
 @nox.session

@@ -11,7 +11,7 @@
 // log1p(u), 0 <= u <= 1: log(1 + f) with f = u.
 //
 // Element j of an array is the coefficient of x^j. Errors are relative to e^r or log(1 + f), of the
-// rounded polynomial in exact arithmetic. tests/test_coefficients.py bounds the total error.
+// rounded polynomial in exact arithmetic. tests/losses/test_coefficients.py bounds the total error.
 #pragma once
 
 namespace softstep::KERNEL_ISA {

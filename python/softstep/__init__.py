@@ -13,17 +13,6 @@ except ModuleNotFoundError as error:  # pragma: no cover - only in a tree that w
     ) from error
 
 from softstep import _threadpoolctl, schedules
-from softstep._adamw import AdamW
-from softstep._cross_entropy import cross_entropy, cross_entropy_with_grad
-from softstep._hinge import hinge, hinge_with_grad
-from softstep._l2_penalty import l2_penalty
-from softstep._linear_cross_entropy import (
-    linear_cross_entropy,
-    linear_cross_entropy_with_grad,
-)
-from softstep._linear_cross_entropy_arguments import LinearGradients
-from softstep._linear_cross_entropy_workspace import release_workspace
-from softstep._optimizer import StepResult
 from softstep._runtime import (
     active_isa,
     available_isas,
@@ -32,8 +21,16 @@ from softstep._runtime import (
     show_config,
     threads,
 )
-from softstep._sgd import SGD
-from softstep._softmax import (
+from softstep._version import __version__
+from softstep.head.arguments import LinearGradients
+from softstep.head.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_with_grad,
+)
+from softstep.head.workspace import release_workspace
+from softstep.losses.cross_entropy import cross_entropy, cross_entropy_with_grad
+from softstep.losses.hinge import hinge, hinge_with_grad
+from softstep.losses.softmax import (
     entropy,
     log_softmax,
     log_softmax_backward,
@@ -41,8 +38,11 @@ from softstep._softmax import (
     softmax,
     softmax_backward,
 )
-from softstep._squared_error import squared_error, squared_error_with_grad
-from softstep._version import __version__
+from softstep.losses.squared_error import squared_error, squared_error_with_grad
+from softstep.optim.adamw import AdamW
+from softstep.optim.l2_penalty import l2_penalty
+from softstep.optim.optimizer import StepResult
+from softstep.optim.sgd import SGD
 
 _threadpoolctl.follow_imports()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softstep import _core
+import softstep._core as _core
 from softstep._version import __version__
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from operator import index
 from typing import TypeAlias
 
-from softstep._optimizer_options import not_negative
+from softstep.optim.options import not_negative
 
 Schedule: TypeAlias = Callable[[int], float]
 

@@ -19,9 +19,9 @@ from softstep.bench.contender import (
     load_family,
 )
 from softstep.bench.measure import Samples, Settings, measure
-from softstep.bench.memory import with_peak
 from softstep.bench.peers import first_line
 from softstep.bench.verify import error_of
+from softstep.training.memory import with_peak
 
 TIMED, WRONG, FAILED = "timed", "wrong", "failed"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from softstep.bench.contender import BEST, KERNEL, OWN, PEERS, ROOFLINE
 from softstep.bench.record import TIMED
-from softstep.bench.tables import Table
+from softstep.training.tables import Table
 
 Json = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softstep import _core
+import softstep._core as _core
 from softstep.bench.arrays import aligned_empty, is_half
 from softstep.bench.contender import ROOFLINE, WRITTEN, Call, Contender, Outcome
 

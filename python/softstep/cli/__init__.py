@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"softstep {command}: error: not enough memory: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        from softstep.distributed._launch import launched_rank
+        from softstep.distributed.engines.launch import launched_rank
 
         # A command may say what it kept: `raise KeyboardInterrupt("in epoch 3: ...")`.
         if not launched_rank():

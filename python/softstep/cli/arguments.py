@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        from softstep.distributed._launch import launched_rank
+        from softstep.distributed.engines.launch import launched_rank
 
         # Of many processes one speaks.
         if not launched_rank():

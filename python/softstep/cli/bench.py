@@ -15,9 +15,9 @@ from softstep.bench.measure import Settings
 from softstep.bench.peers import SELECTABLE
 from softstep.bench.processes import run_bench
 from softstep.bench.session import Session
-from softstep.bench.tables import show
 from softstep.cli import arguments as arg
 from softstep.cli.errors import InputError, RunError
+from softstep.training.tables import show
 
 FULL = Settings()
 QUICK = Settings(repeats=4, sample_s=0.002, case_s=2.0)

@@ -10,18 +10,11 @@ from pathlib import Path
 import numpy as np
 
 import softstep as ss
-from softstep.bench.tables import show
 from softstep.cli import arguments as arg
-from softstep.cli.corpus import SUFFIXES, Corpus, read_corpus
+from softstep.cli.data.corpus import SUFFIXES, Corpus, read_corpus
 from softstep.cli.errors import InputError
-from softstep.cli.interrupts import interrupts_ignored
-from softstep.cli.lm_compare import compare_heads, comparison_table
-from softstep.cli.lm_plot import plot_lm
-from softstep.cli.lm_training import Checkpoint, Settings, Trainer, perplexity
-from softstep.cli.lm_weights import is_lm_file, save_lm
-from softstep.cli.plot import require_matplotlib
-from softstep.cli.progress import open_progress
-from softstep.cli.results import (
+from softstep.cli.files.figure import require_matplotlib
+from softstep.cli.files.results import (
     HISTORY,
     PICTURE,
     WEIGHTS,
@@ -30,7 +23,14 @@ from softstep.cli.results import (
     output_folder,
     write_history,
 )
-from softstep.cli.schedule import SCHEDULES
+from softstep.cli.language_model.compare import compare_heads, comparison_table
+from softstep.cli.language_model.plot import plot_lm
+from softstep.cli.language_model.training import Checkpoint, Settings, Trainer, perplexity
+from softstep.cli.language_model.weights import is_lm_file, save_lm
+from softstep.cli.process.interrupts import interrupts_ignored
+from softstep.training.progress import open_progress
+from softstep.training.schedules import SCHEDULES
+from softstep.training.tables import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

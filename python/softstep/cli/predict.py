@@ -13,14 +13,14 @@ from typing import TextIO
 import numpy as np
 
 import softstep as ss
-from softstep.cli.dataset import DATA_HELP, read_table
+from softstep.cli.classifier.weights import Weights, load_weights
+from softstep.cli.data.dataset import DATA_HELP, read_table
+from softstep.cli.data.labels import encode_labels
+from softstep.cli.data.table import Table
 from softstep.cli.errors import InputError
-from softstep.cli.labels import encode_labels
-from softstep.cli.mlp import MLP, Floats
-from softstep.cli.staging import staging_folder
-from softstep.cli.table import Table
-from softstep.cli.training import EVALUATION_ROWS
-from softstep.cli.weights import Weights, load_weights
+from softstep.cli.files.staging import staging_folder
+from softstep.training.evaluation import logits_of
+from softstep.training.network import Floats
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,12 +87,8 @@ def _check_columns(table: Table, model: Weights) -> None:
 
 
 def _probabilities(model: Weights, features: Floats) -> Floats:
-    mlp = MLP(model.weights, model.biases, min(EVALUATION_ROWS, len(features)))
-    probabilities = np.empty((len(features), len(model.classes)), np.float32)
-    for first in range(0, len(features), mlp.rows):
-        part = slice(first, first + mlp.rows)
-        ss.softmax(mlp.forward(features[part]), out=probabilities[part])
-    return probabilities
+    logits = logits_of(model.weights, model.biases, features)
+    return ss.softmax(logits, out=logits)
 
 
 def _write(

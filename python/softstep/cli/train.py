@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from softstep.cli import arguments as arg
-from softstep.cli.archive import Arrays
-from softstep.cli.checkpoint import CHECKPOINT, Checkpoint, Identity
-from softstep.cli.dataset import DATA_HELP, read_table
+from softstep.cli.classifier.checkpoint import CHECKPOINT, Checkpoint, Identity
+from softstep.cli.classifier.output import Output
+from softstep.cli.classifier.records import Settings
+from softstep.cli.classifier.training import Trainer
+from softstep.cli.classifier.watch import train
+from softstep.cli.classifier.weights import is_weights_file
+from softstep.cli.data.dataset import DATA_HELP, read_table
+from softstep.cli.data.split import pose_problem
 from softstep.cli.errors import InputError
-from softstep.cli.plot import require_matplotlib
-from softstep.cli.ranks import agreed, alike, all_or_none, from_first, join, same
-from softstep.cli.records import Settings
-from softstep.cli.results import output_folder
-from softstep.cli.schedule import SCHEDULES
-from softstep.cli.split import pose_problem
-from softstep.cli.threads import divide_cores, set_threads
-from softstep.cli.train_output import Output
-from softstep.cli.training import Trainer
-from softstep.cli.watch import train
-from softstep.cli.weights import is_weights_file
+from softstep.cli.files.archive import Arrays
+from softstep.cli.files.figure import require_matplotlib
+from softstep.cli.files.results import output_folder
+from softstep.cli.process.ranks import agreed, alike, all_or_none, from_first, join, same
+from softstep.cli.process.threads import divide_cores, set_threads
 from softstep.distributed import Communicator
+from softstep.training.schedules import SCHEDULES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,17 +4,17 @@
 mpi4py nor PyTorch is imported before they are needed.
 """
 
-from softstep.distributed._communicator import Communicator, Pending, Single
-from softstep.distributed._cross_entropy import cross_entropy, cross_entropy_with_grad
-from softstep.distributed._launch import communicator
-from softstep.distributed._linear_cross_entropy import (
+from softstep.distributed.engines.communicator import Communicator, Pending, Single
+from softstep.distributed.engines.launch import communicator
+from softstep.distributed.engines.mpi import MPI
+from softstep.distributed.engines.shard import Shard, even_shard, shard_of
+from softstep.distributed.engines.torch import Torch
+from softstep.distributed.head.linear_cross_entropy import (
     linear_cross_entropy,
     linear_cross_entropy_with_grad,
 )
-from softstep.distributed._mpi import MPI
-from softstep.distributed._optimizer import ShardedOptimizer
-from softstep.distributed._shard import Shard, even_shard, shard_of
-from softstep.distributed._torch import Torch
+from softstep.distributed.losses.cross_entropy import cross_entropy, cross_entropy_with_grad
+from softstep.distributed.optim.optimizer import ShardedOptimizer
 
 __all__ = [
     "MPI",

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from softstep import _core
+import softstep._core as _core
 from softstep.jax._class_axes import as_float, as_mask, normalised, one_axis
 from softstep.jax._cross_entropy_vjp import Options, losses, reduced_loss
 from softstep.jax._ffi import Array, Axis

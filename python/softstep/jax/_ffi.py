@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import jax
 import jax.ffi
 import numpy as np
 
-from softstep import _core
+import jax
+import softstep._core as _core
 
 Array: TypeAlias = Any  # of JAX, also while it is traced
 Axis: TypeAlias = int | tuple[int, ...] | None

@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from softstep import _core
+import jax
+import softstep._core as _core
 from softstep.jax._class_axes import (
     as_float,
     as_mask,

@@ -12,7 +12,9 @@ import softstep as ss
 from softstep._typing import FloatArray
 from softstep.sklearn._fitting import fit_epoch, fit_epochs
 from softstep.sklearn._options import check_options
-from softstep.sklearn._training import Layers, Samples, logits_of
+from softstep.training.batches import Samples
+from softstep.training.evaluation import logits_of
+from softstep.training.step import Layers
 
 DTYPES = (np.float64, np.float32)
 

@@ -12,9 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 import softstep as ss
-from softstep.cli.progress import open_progress
-from softstep.sklearn._rate import sgd_rate
-from softstep.sklearn._training import Layers, Plan, Samples, mean_loss, train
+from softstep.training.batches import Samples
+from softstep.training.evaluation import mean_loss
+from softstep.training.progress import open_progress
+from softstep.training.rate import sgd_rate
+from softstep.training.step import Layers, Plan, train
 
 BATCH_SIZE = 128
 ADAMW_RATE = 1e-3

@@ -8,7 +8,7 @@ import numpy as np
 from softstep._typing import FloatArray
 from softstep.sklearn._classifier import SoftmaxClassifier
 from softstep.sklearn._options import hidden_sizes
-from softstep.sklearn._training import Layers
+from softstep.training.step import Layers
 
 
 class MLPClassifier(SoftmaxClassifier):

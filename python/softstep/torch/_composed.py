@@ -1,8 +1,7 @@
 """Cross-entropy composed of PyTorch's operations: for tensors that are not on the CPU."""
 
 import torch
-
-from softstep._cross_entropy_options import Options
+from softstep.losses.options import Options
 from softstep.torch._tensors import wide_dtype
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch.nn import _reduction as legacy
 
-from softstep._cross_entropy_options import Options
+import torch
+from softstep.losses.options import Options
 from softstep.torch import _composed, _operators
 from softstep.torch._cross_entropy_kernel import differentiable, evaluate
 from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, is_transformed

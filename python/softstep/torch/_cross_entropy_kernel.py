@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-import torch
 
-from softstep import _core
-from softstep._cross_entropy_extra import extra_results
-from softstep._cross_entropy_options import Options
+import softstep._core as _core
+import torch
+from softstep.losses.extra_results import extra_results
+from softstep.losses.options import Options
 from softstep.torch import _gradient
 from softstep.torch._tensors import of_array, view, wide_dtype
 

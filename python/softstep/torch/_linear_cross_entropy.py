@@ -3,8 +3,7 @@
 from typing import Any
 
 import torch
-
-from softstep._cross_entropy_options import Options
+from softstep.losses.options import Options
 from softstep.torch._cross_entropy import cross_entropy
 from softstep.torch._linear_cross_entropy_kernel import Constants, differentiable
 from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, wide_dtype

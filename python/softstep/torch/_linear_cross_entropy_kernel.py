@@ -3,12 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from softstep._cross_entropy_options import Options
-from softstep._linear_cross_entropy_arguments import check_head, check_upstream, check_workspace
-from softstep._linear_cross_entropy_chunks import ChunkLoop
-from softstep._linear_cross_entropy_targets import Targets
+import torch
+from softstep.head.arguments import check_head, check_upstream, check_workspace
+from softstep.head.chunks import ChunkLoop
+from softstep.head.targets import Targets
+from softstep.losses.options import Options
 from softstep.torch import _gradient
 from softstep.torch._tensors import wide_dtype
 

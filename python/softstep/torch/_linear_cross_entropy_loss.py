@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-
 from softstep.torch._linear_cross_entropy import linear_cross_entropy
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-
-from softstep._cross_entropy_options import Options
+from softstep.losses.options import Options
 from softstep.torch import _cross_entropy_kernel as kernel
 from softstep.torch import _gradient
 from softstep.torch._tensors import wide_dtype

@@ -6,11 +6,11 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from softstep import _core
-from softstep._optimizer import StepResult
-from softstep._optimizer_options import above_zero, shared_numbers
+import softstep._core as _core
+import torch
+from softstep.optim.optimizer import StepResult
+from softstep.optim.options import above_zero, shared_numbers
 from softstep.torch._tensors import FLOATS, HALVES, view, wide_dtype
 
 Native = tuple[float, ...]

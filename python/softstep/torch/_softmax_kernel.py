@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import softstep._core as _core
 import torch
-
-from softstep import _core
 from softstep.torch._operators import define, library
 from softstep.torch._tensors import of_array, view
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-
 from softstep._foreign import BFLOAT16_BITS
 from softstep._typing import FloatArray
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import softstep as ss
-from softstep import _core
+import softstep._core as _core
 from softstep.bench.arrays import aligned, is_half, named_dtype, touched
 from softstep.bench.contender import BEST, KERNEL, OWN, ROOFLINE, WRITTEN, Call, Contender, Outcome
 from softstep.bench.families import cross_entropy_frameworks, cross_entropy_numpy

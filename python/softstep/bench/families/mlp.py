@@ -14,7 +14,7 @@ from softstep.bench.contender import BEST, OWN, ROOFLINE, WRITTEN, Call, Contend
 from softstep.bench.families import mlp_numpy, mlp_peers
 from softstep.bench.families.mlp_numpy import step_in_place, step_written
 from softstep.bench.families.mlp_peers import LR, MOMENTUM
-from softstep.cli.mlp import MLP, initial_parameters
+from softstep.training.network import MLP, initial_parameters
 
 
 class Training:

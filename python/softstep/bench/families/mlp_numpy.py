@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from softstep.bench.contender import BEST, WRITTEN, Call, Contender
 from softstep.bench.families.mlp_peers import DECAY, LR, MOMENTUM
-from softstep.cli.mlp import MLP
+from softstep.training.network import MLP
 
 Arrays = list[NDArray[Any]]
 Loss = Callable[[NDArray[Any], NDArray[Any]], tuple[Any, NDArray[Any]]]

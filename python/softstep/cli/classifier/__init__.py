@@ -1,0 +1,1 @@
+"""`softstep train`: the training of a classifier."""

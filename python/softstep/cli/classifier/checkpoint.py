@@ -1,0 +1,135 @@
+"""The checkpoint of an unfinished training: an .npz archive of all that going on from it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep.cli.classifier.records import Settings
+from softstep.cli.data.split import Problem
+from softstep.cli.errors import InputError
+from softstep.cli.files.archive import Arrays, read_archive
+from softstep.cli.files.staging import replace
+
+FORMAT = "softstep-mlp-checkpoint-1"
+CHECKPOINT = "checkpoint.npz"
+# A checkpoint is written when this many times the last one's cost has gone by: 1 % of the time.
+PATIENCE = 99
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a training must have in common with the checkpoint that it goes on from."""
+
+    settings: dict[str, Any]
+    source: str
+    digest: str
+
+    @classmethod
+    def of(cls, settings: Settings, source: str, problem: Problem) -> Identity:
+        """Take the fingerprint of the data as they are trained on: the file may have moved."""
+        digest = hashlib.sha256(json.dumps(problem.classes).encode())
+        constants = problem.standardise.mean, problem.standardise.scale
+        for array in (*constants, *problem.train, *problem.test):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return cls(asdict(settings), source, digest.hexdigest())
+
+
+class Checkpoint:
+    """The file in the output folder ``path``; at most one in ``seconds``."""
+
+    def __init__(self, path: Path, staging: Path, identity: Identity, seconds: float) -> None:
+        self.path = path / CHECKPOINT
+        self._staged = staging / CHECKPOINT
+        self._identity = identity
+        self._seconds = self._wait = seconds
+        self._last = time.monotonic()
+
+    def refuse_leftover(self) -> None:
+        """Refuse to start anew where an unfinished training, or another file, would be lost."""
+        if not os.path.lexists(self.path):
+            return
+        try:
+            self._read()
+        except InputError as error:
+            raise InputError(
+                f"--output: expected a folder without a {CHECKPOINT} of other origin: {error}"
+            ) from error
+        raise InputError(
+            f"--output: {self.path} is of a training that was not finished: go on from it with "
+            f"--resume, or remove it to start anew"
+        )
+
+    def load(self) -> Arrays:
+        """Return what `save` wrote, if it is of the same settings and data."""
+        if not os.path.lexists(self.path):
+            raise InputError(f"--resume: there is no {self.path}: start without --resume")
+        try:
+            arrays = self._read()
+            identity = Identity(**json.loads(str(arrays["identity"])))
+        except InputError as error:
+            raise InputError(f"--resume: {error}: remove it to start anew") from error
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"--resume: {self.path}: a part is missing: {error}") from error
+        self._check(identity)
+        return arrays
+
+    def _read(self) -> Arrays:
+        return read_archive(self.path, FORMAT, "a checkpoint")
+
+    def _check(self, saved: Identity) -> None:
+        """Refuse other settings, naming each, and other data."""
+        differing = [
+            f"{_option(name, saved.settings.get(name))}, not {_option(name, value)}"
+            for name, value in self._identity.settings.items()
+            if saved.settings.get(name) != value
+        ]
+        if differing:
+            raise InputError(
+                f"--resume: {self.path} is of a training with {'; '.join(differing)}: expected "
+                f"the same settings, or another --output"
+            )
+        if saved.digest != self._identity.digest:
+            raise InputError(
+                f"--resume: {self.path} is of a training on other data ({saved.source}), "
+                f"got {self._identity.source}: expected the same rows in the same order"
+            )
+
+    def due(self) -> bool:
+        """Return whether the last one is so long ago that the next costs little."""
+        return time.monotonic() - self._last >= self._wait
+
+    def save(self, arrays: Arrays, started: float) -> None:
+        """Write ``arrays``, which were collected since ``started``, in place of the last one."""
+        archive: dict[str, Any] = {
+            "format": np.array(FORMAT),
+            "identity": np.array(json.dumps(asdict(self._identity))),
+            **arrays,
+        }
+        try:
+            with open(self._staged, "wb") as file:
+                np.savez(file, **archive)
+            replace(self._staged, self.path)
+        finally:
+            # Staged files are published as results.
+            self._staged.unlink(missing_ok=True)
+        self._last = time.monotonic()
+        self._wait = max(self._seconds, PATIENCE * (self._last - started))
+
+    def remove(self) -> None:
+        """Remove the file: the training is finished, or led nowhere."""
+        self.path.unlink(missing_ok=True)
+
+
+def _option(name: str, value: Any) -> str:
+    """Return a setting as the command line has it."""
+    values = value if isinstance(value, list) else [value]
+    return " ".join([f"--{name.replace('_', '-')}", *map(str, values)])

@@ -1,0 +1,96 @@
+"""The weights file: everything that a prediction needs, as an .npz archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep.cli.data.split import Standardiser
+from softstep.cli.errors import InputError
+from softstep.cli.files.archive import read_archive
+from softstep.training.network import Floats
+
+FORMAT = "softstep-mlp-1"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained MLP with the standardisation of its features and the names of its classes."""
+
+    weights: Sequence[Floats]
+    biases: Sequence[Floats]
+    standardise: Standardiser
+    classes: list[str]
+    # The features' names (empty: they had none) and the label column at training.
+    columns: list[str]
+    label_column: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the archive to exactly ``path``."""
+        arrays: dict[str, Any] = {
+            "format": np.array(FORMAT),
+            "classes": np.array(self.classes),
+            "mean": self.standardise.mean,
+            "scale": self.standardise.scale,
+            "limit": np.array(self.standardise.limit),
+            "columns": np.array(self.columns, np.str_),
+            "label_column": np.array(self.label_column),
+            "settings": np.array(json.dumps(self.settings)),
+        }
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            arrays[f"weight{layer}"] = weight
+            arrays[f"bias{layer}"] = bias
+        with open(path, "wb") as file:
+            np.savez(file, **arrays)
+
+
+def is_weights_file(path: Path) -> bool:
+    """Return whether ``path`` is a weights file of this format."""
+    try:
+        load_weights(path)
+    except (InputError, OSError):
+        return False
+    return True
+
+
+def load_weights(path: Path) -> Weights:
+    """Read and check what ``Weights.save`` wrote."""
+    arrays = read_archive(path, FORMAT, "a weights file")
+    problem = f"{path}: expected a weights file that `softstep train` wrote"
+    layers = sum(name.startswith("weight") for name in arrays)
+    try:
+        loaded = Weights(
+            [arrays[f"weight{layer}"] for layer in range(layers)],
+            [arrays[f"bias{layer}"] for layer in range(layers)],
+            Standardiser(arrays["mean"], arrays["scale"], float(arrays["limit"])),
+            arrays["classes"].tolist(),
+            arrays["columns"].tolist(),
+            str(arrays["label_column"]),
+            json.loads(str(arrays["settings"])),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{problem}, got one with a part missing: {error}") from error
+    _check_shapes(loaded, problem)
+    return loaded
+
+
+def _check_shapes(loaded: Weights, problem: str) -> None:
+    inputs = loaded.standardise.mean.shape
+    for layer, (weight, bias) in enumerate(zip(loaded.weights, loaded.biases, strict=True)):
+        expected = (*inputs, *bias.shape)
+        if weight.ndim != 2 or weight.shape != expected or weight.dtype != np.float32:
+            raise InputError(
+                f"{problem}: weight{layer}: expected float32 of shape {expected}, "
+                f"got {weight.dtype} of shape {weight.shape}"
+            )
+        inputs = bias.shape
+    if not loaded.weights or inputs != (len(loaded.classes),):
+        raise InputError(
+            f"{problem}: expected an output per class ({len(loaded.classes)}), got {inputs}"
+        )

@@ -1,0 +1,1 @@
+"""What is trained on: tables, labels, texts, and how they are split."""

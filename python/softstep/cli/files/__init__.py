@@ -1,0 +1,1 @@
+"""What is written: archives, folders that are whole or absent, pictures."""

@@ -1,0 +1,1 @@
+"""`softstep lm`: the training of a language model."""

@@ -1,0 +1,1 @@
+"""How processes talk: communicators, their launch, and who has what."""

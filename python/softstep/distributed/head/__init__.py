@@ -1,0 +1,1 @@
+"""The linear head with the classes on many processes."""

@@ -1,0 +1,1 @@
+"""Cross-entropy with the classes on many processes."""

@@ -1,0 +1,1 @@
+"""The linear head of a large vocabulary: cross-entropy without its logits."""

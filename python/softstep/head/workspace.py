@@ -1,0 +1,144 @@
+"""Scratch memory of the linear head: how a budget is spent, and the buffer that is kept."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import softstep._core as _core
+from softstep._typing import FloatArray
+
+# Measured, docs/design/0006-linear-head.md: more rows at once gain nothing, a panel of this size
+# is added from a cache, and with smaller ones the products are slower.
+_BYTES, _ROWS = 64 << 20, 1024
+_PANEL_BYTES, _LEAST_PANEL_BYTES = 4 << 20, 1 << 20
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Needs:
+    """How many arrays of each shape a chunk of rows needs; sizes in elements of `itemsize`."""
+
+    rows: int  # in all
+    features: int
+    classes: int
+    itemsize: int
+    row_classes: int  # (chunk, classes)
+    row_features: int  # (chunk, features)
+    panels: int  # (panel, features)
+    class_vectors: int  # (classes,)
+    panels_of_one_chunk: int  # if all rows are in one chunk
+
+    def bytes(self, rows: int, panel: int, panels: int) -> int:
+        """Return what chunks of `rows` rows take with `panels` panels of `panel` classes."""
+        row = self.row_classes * self.classes + self.row_features * self.features
+        arrays = self.row_classes + self.row_features + panels + self.class_vectors
+        elements = rows * row + panels * panel * self.features + self.class_vectors * self.classes
+        return elements * self.itemsize + arrays * _ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows of a chunk and classes of a panel, and the bytes that they take."""
+
+    rows: int
+    panel: int
+    bytes: int
+
+
+def plan_chunks(needs: Needs, workspace: int | None) -> Plan:
+    """Return the largest even chunks that fit into `workspace` bytes."""
+    wide = _panel(needs, _PANEL_BYTES)
+    budget = _BYTES
+    if workspace is not None:
+        budget = workspace
+    else:
+        budget = min(budget, needs.bytes(_ROWS, wide, needs.panels))
+    rows = max(needs.rows, 1)
+    whole = needs.bytes(rows, wide, needs.panels_of_one_chunk)
+    if whole <= budget:
+        return Plan(rows, wide, whole)
+    panel = _panel(needs, _LEAST_PANEL_BYTES)
+    while needs.bytes(1, panel, needs.panels) > budget and panel > 1:
+        panel = (panel + 1) // 2
+    least = needs.bytes(1, panel, needs.panels)
+    if least > budget:
+        if workspace is not None:
+            raise ValueError(
+                f"workspace: expected at least {least} bytes, for one row, got {workspace}"
+            )
+        budget = least  # a single row of logits is larger than the default
+    row_bytes = needs.bytes(2, panel, needs.panels) - least
+    rows = min(rows, 1 + (budget - least) // max(row_bytes, 1))
+    rows = _even(needs.rows, rows)
+    if needs.panels:  # what is left goes to the panels
+        left = budget - needs.bytes(rows, 0, needs.panels)
+        panel = min(wide, left // (needs.panels * max(needs.features, 1) * needs.itemsize))
+        panel = _even(needs.classes, panel)
+    return Plan(rows, panel, needs.bytes(rows, panel, needs.panels))
+
+
+def _panel(needs: Needs, size: int) -> int:
+    fit = max(64, size // (max(needs.features, 1) * needs.itemsize))
+    return _even(needs.classes, fit)
+
+
+def _even(total: int, most: int) -> int:
+    """Return the size of as few parts of `total` as there are with at most `most`, made even."""
+    most = max(1, most)
+    parts = max(1, -(-total // most))
+    return max(1, -(-total // parts))
+
+
+class Arena:
+    """Arrays one after the other in a buffer."""
+
+    def __init__(self, buffer: FloatArray, dtype: np.dtype[Any]) -> None:
+        self._buffer, self._dtype, self._used = buffer, dtype, 0
+
+    def array(self, *shape: int) -> FloatArray:
+        """Return the next array; it holds anything."""
+        size = int(np.prod(shape, dtype=np.int64)) * self._dtype.itemsize
+        found = self._buffer[self._used : self._used + size].view(self._dtype).reshape(shape)
+        self._used += -(-size // _ALIGNMENT) * _ALIGNMENT
+        return found
+
+
+class _Kept(threading.local):
+    buffer: FloatArray | None = None
+
+
+_kept = _Kept()
+
+
+@contextmanager
+def borrowed(size: int, dtype: np.dtype[Any]) -> Iterator[Arena]:
+    """Lend this thread's buffer, made larger if need be; a call inside a call has its own."""
+    buffer, _kept.buffer = _kept.buffer, None
+    if buffer is None or buffer.size < size + _ALIGNMENT:
+        buffer = None  # the old one goes before the new one comes
+        buffer = np.empty(size + _ALIGNMENT, np.uint8)  # NumPy asks for huge pages
+    try:
+        skipped = -buffer.ctypes.data % _ALIGNMENT
+        yield Arena(buffer[skipped:], dtype)
+    finally:
+        _kept.buffer = buffer
+
+
+def release_workspace() -> None:
+    """Free the memory that is kept for later calls.
+
+    That is this thread's scratch memory of the linear head, and, on Linux, the memory of up to two
+    large results (from 4 MiB) that are not in use any more; the system takes the latter by itself
+    when memory is short.
+
+    Examples
+    --------
+    >>> import softstep as ss
+    >>> ss.release_workspace()
+    """
+    _kept.buffer = None
+    _core.release_results()

@@ -1,0 +1,1 @@
+"""Functions of logits and predictions: softmax and its family, and the losses."""

@@ -1,0 +1,1 @@
+"""The update: SGD, AdamW, the L2 penalty."""

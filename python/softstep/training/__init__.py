@@ -1,0 +1,1 @@
+"""What trainings share: network, batches, evaluation, progress, tables."""

@@ -1,0 +1,64 @@
+"""What the tests of the PyTorch front end share."""
+
+from typing import Any
+
+import numpy as np
+
+import softstep as ss
+import torch
+
+# Every option of the cross-entropy that is no tensor, at least once; sparse and soft targets apart.
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"reduction": "sum"},
+    {"reduction": "none"},
+    {"label_smoothing": 0.3},
+    {"label_smoothing": 0.3, "smoothing": "exclude_target"},
+    {"label_smoothing": 0.3, "smoothing": "allowed"},
+    {"temperature": 2.0, "softcap": 5.0},
+    {"z_loss": 0.1},
+    {"z_loss": 0.1, "reduction": "none", "label_smoothing": 0.1},
+    {"denominator": 12.5},
+    {"ignore_index": 2},
+]
+
+
+def problem(
+    shape: tuple[int, ...], kind: str, dtype: torch.dtype = torch.float64
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Logits and the arguments that are tensors."""
+    generator = torch.Generator().manual_seed(sum(shape))
+    normal = lambda *size: torch.randn(*size, generator=generator, dtype=torch.float64)  # noqa: E731
+    rows = (shape[0], *shape[2:])
+    logits = (3 * normal(*shape)).to(dtype)
+    classes = torch.randint(0, shape[1], rows, generator=generator)
+    if kind == "classes":
+        classes.view(-1)[::3] = -100
+        return logits, {"target": classes}
+    if kind == "probabilities":
+        return logits, {"target": normal(*shape).softmax(1).to(dtype)}
+    points = torch.randint(0, shape[1], (*rows, 3), generator=generator)
+    masses = normal(*rows, 3).softmax(-1).to(dtype)
+    return logits, {"target": points, "target_probabilities": masses}
+
+
+def weights(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(7)
+    rows = (shape[0], *shape[2:])
+    sample_weight = torch.rand(rows, generator=generator, dtype=dtype) + 0.5
+    sample_weight.view(-1)[1] = 0
+    return {
+        "weight": torch.rand(shape[1], generator=generator, dtype=dtype) + 0.5,
+        "sample_weight": sample_weight,
+    }
+
+
+def of_numpy(logits: torch.Tensor, **arguments: Any) -> tuple[Any, Any]:
+    """The same call of the NumPy API: (loss, gradient)."""
+    arrays = {
+        k: v.detach().numpy() if isinstance(v, torch.Tensor) else v for k, v in arguments.items()
+    }
+    loss, gradient = ss.cross_entropy_with_grad(
+        logits.detach().numpy(), arrays.pop("target"), axis=1, **arrays
+    )
+    return np.asarray(loss), gradient

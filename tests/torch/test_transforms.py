@@ -1,0 +1,139 @@
+"""softstep.torch under torch.compile, torch.func and the checks of torch.library."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+import softstep.torch as st  # noqa: E402
+from softstep.losses.options import Options  # noqa: E402
+from tests.torch.cases import problem  # noqa: E402
+
+FUNCTIONS = {
+    "softmax": lambda x: st.softmax(x, 1, temperature=2.0),
+    "log_softmax": lambda x: st.log_softmax(x, -1),
+    "logsumexp": lambda x: st.logsumexp(x, 1, keepdim=True),
+    "classes": lambda x: st.cross_entropy(x, torch.arange(len(x)) % 3, label_smoothing=0.1),
+    "rows": lambda x: st.cross_entropy(x, torch.arange(len(x)) % 3, reduction="none"),
+}
+
+CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
+
+
+def leaf(x: Any) -> Any:
+    return x.detach().clone().requires_grad_()
+
+
+@pytest.fixture
+def dynamo() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compile_without_graph_breaks(dynamo: None, name: str, dynamic: bool) -> None:
+    def f(x: Any) -> Any:
+        return (FUNCTIONS[name](2 * x) ** 2).sum()
+
+    # The traced forward and backward, run by PyTorch: no compiler of C++ is needed.
+    compiled = torch.compile(f, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for rows in (4, 6):
+        x = torch.randn(rows, 5)
+        ours, theirs = leaf(x), leaf(x)
+        loss, expected = compiled(ours), f(theirs)
+        torch.testing.assert_close(loss, expected)
+        loss.backward()
+        expected.backward()
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_compiled_module_with_probabilities(dynamo: None) -> None:
+    logits, tensors = problem((4, 5), "probabilities")
+    x, q = leaf(logits), leaf(tensors["target"])
+    module = st.CrossEntropyLoss(z_loss=0.1, inplace=True)
+    compiled = torch.compile(lambda x, q: module(x * 1, q), fullgraph=True, backend="aot_eager")
+    expected = torch.autograd.grad(module(leaf(logits) * 1, q), q)[0]
+    gradients = torch.autograd.grad(compiled(x, q), (x, q))
+    torch.testing.assert_close(gradients[1], expected)
+    expected = torch.autograd.grad(st.cross_entropy(x, q, z_loss=0.1), x)[0]
+    torch.testing.assert_close(gradients[0], expected)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x, q), module(x, q))
+
+
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+def test_functional_transforms(name: str) -> None:
+    """vmap, grad, and both in either order, beside a loop."""
+    f = FUNCTIONS[name]
+
+    def scalar(x: Any) -> Any:
+        return (f(x) ** 2).sum()
+
+    x = torch.randn(3, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(f)(x), torch.stack([f(part) for part in x]))
+    torch.testing.assert_close(torch.vmap(f, 1)(x), torch.stack([f(x[:, k]) for k in range(4)]))
+    expected = []
+    for part in x:
+        y = leaf(part)
+        expected.append(torch.autograd.grad(scalar(y), y)[0])
+    stacked = torch.stack(expected)
+    torch.testing.assert_close(torch.func.grad(scalar)(x[0]), stacked[0])
+    torch.testing.assert_close(torch.vmap(torch.func.grad(scalar))(x), stacked)
+    total = torch.func.grad(lambda x: torch.vmap(scalar)(x).sum())(x)
+    torch.testing.assert_close(total, stacked)
+    jacobian = torch.func.jacrev(f)(x[0])
+    torch.testing.assert_close(jacobian, torch.autograd.functional.jacobian(f, x[0]))
+
+
+def test_vmap_over_targets_and_probabilities() -> None:
+    logits, tensors = problem((4, 5), "probabilities")
+    q = torch.stack([tensors["target"], tensors["target"].flip(0)])
+    results = torch.vmap(lambda q: st.cross_entropy(logits, q))(q)
+    torch.testing.assert_close(results, torch.stack([st.cross_entropy(logits, p) for p in q]))
+
+    def loss(q: Any) -> Any:
+        return st.cross_entropy(logits, q)
+
+    gradients = torch.vmap(torch.func.grad(loss))(q)
+    expected = [torch.autograd.grad(loss(p), p)[0] for p in (leaf(q[0]), leaf(q[1]))]
+    torch.testing.assert_close(gradients, torch.stack(expected))
+
+
+def test_second_derivatives_of_a_transform_are_refused() -> None:
+    def f(x: Any) -> Any:
+        return st.cross_entropy(x, torch.tensor([0, 1]))
+
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.func.grad(lambda x: torch.func.grad(f)(x).square().sum())(torch.randn(2, 3))
+
+
+@pytest.mark.parametrize("kind", ["classes", "probabilities", "sparse"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_opcheck_of_the_cross_entropy(kind: str, dtype: Any) -> None:
+    logits, tensors = problem((4, 5), kind, dtype)
+    masses = next((t for t in tensors.values() if t.is_floating_point()), None)
+    for reduction in ("mean", "none"):
+        for grads in ((True, masses is not None), (False, False)):
+            x = logits.clone().requires_grad_(grads[0])
+            if masses is not None:
+                masses.requires_grad_(grads[1])
+            arguments = (x, tensors["target"], tensors.get("target_probabilities"), None, None)
+            options = Options(reduction=reduction)
+            checks = list(CHECKS)
+            if not grads[0]:  # with gradients it would differentiate the gradients: refused
+                checks.append("test_aot_dispatch_dynamic")
+            torch.library.opcheck(
+                torch.ops.softstep.cross_entropy.default,
+                (*arguments, *options, *grads),
+                test_utils=checks,
+            )
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_opcheck_of_the_softmax_family(name: str) -> None:
+    operator = getattr(torch.ops.softstep, name).default
+    for x in (torch.randn(4, 5, requires_grad=True), torch.randn(5, 4, 3).transpose(0, 2)):
+        torch.library.opcheck(operator, (x, 1, 2.0))
