@@ -6,11 +6,11 @@ The same model is in digits_numpy.py, digits_torch.py and digits_sklearn.py. Nee
 for its data, and a softstep that is built with SOFTSTEP_JAX=1.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
-import jax
 import softstep.jax as ssj
 
 LR, MOMENTUM, DECAY = 0.1, 0.9, 1e-4

@@ -7,10 +7,10 @@ for its data.
 """
 
 import numpy as np
+import torch
 from sklearn.datasets import load_digits
 
 import softstep.torch as st
-import torch
 
 
 def main() -> float:

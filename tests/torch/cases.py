@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 import softstep as ss
-import torch
 
 # Every option of the cross-entropy that is no tensor, at least once; sparse and soft targets apart.
 OPTIONS: list[dict[str, Any]] = [

@@ -7,10 +7,10 @@ it, in the forward pass.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-import jax
 from softstep.jax._ffi import Array, call
 from softstep.jax._softmax import log_probabilities
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import jax
 import jax.ffi
 import numpy as np
 
-import jax
 import softstep._core as _core
 
 Array: TypeAlias = Any  # of JAX, also while it is traced

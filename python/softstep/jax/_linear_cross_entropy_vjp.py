@@ -6,9 +6,9 @@ chunk of logits is all that is ever in memory.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-import jax
 from softstep.jax._cross_entropy_vjp import Options, instantiated, refuse, run, values
 from softstep.jax._ffi import Array
 

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-import jax
 import softstep._core as _core
 from softstep.jax._class_axes import (
     as_float,

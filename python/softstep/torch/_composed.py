@@ -1,6 +1,7 @@
 """Cross-entropy composed of PyTorch's operations: for tensors that are not on the CPU."""
 
 import torch
+
 from softstep.losses.options import Options
 from softstep.torch._tensors import wide_dtype
 

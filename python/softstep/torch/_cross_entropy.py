@@ -2,9 +2,9 @@
 
 from typing import Any
 
+import torch
 from torch.nn import _reduction as legacy
 
-import torch
 from softstep.losses.options import Options
 from softstep.torch import _composed, _operators
 from softstep.torch._cross_entropy_kernel import differentiable, evaluate

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 import softstep._core as _core
-import torch
 from softstep.losses.extra_results import extra_results
 from softstep.losses.options import Options
 from softstep.torch import _gradient

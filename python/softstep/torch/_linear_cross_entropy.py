@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+
 from softstep.losses.options import Options
 from softstep.torch._cross_entropy import cross_entropy
 from softstep.torch._linear_cross_entropy_kernel import Constants, differentiable

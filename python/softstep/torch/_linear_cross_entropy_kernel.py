@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-
 import torch
+
 from softstep.head.arguments import check_head, check_upstream, check_workspace
 from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets

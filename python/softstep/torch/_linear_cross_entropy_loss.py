@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+
 from softstep.torch._linear_cross_entropy import linear_cross_entropy
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
 from softstep.losses.options import Options
 from softstep.torch import _cross_entropy_kernel as kernel
 from softstep.torch import _gradient

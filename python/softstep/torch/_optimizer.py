@@ -6,9 +6,9 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 import softstep._core as _core
-import torch
 from softstep.optim.optimizer import StepResult
 from softstep.optim.options import above_zero, shared_numbers
 from softstep.torch._tensors import FLOATS, HALVES, view, wide_dtype

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+
 from softstep.optim.options import sgd_numbers
 from softstep.torch._optimizer import Extensions, Native, NativeStep
 

@@ -1,6 +1,7 @@
 """Softmax, its logarithm and its normaliser with the signatures of PyTorch."""
 
 import torch
+
 from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS, TRANSFORMED
 from softstep.torch._tensors import FLOATS, PLAIN, is_eager, is_transformed
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import softstep._core as _core
 import torch
+
+import softstep._core as _core
 from softstep.torch._operators import define, library
 from softstep.torch._tensors import of_array, view
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+
 from softstep._foreign import BFLOAT16_BITS
 from softstep._typing import FloatArray
 

@@ -50,9 +50,8 @@ class Torch(Communicator):
 
     def __init__(self, group: Any = None, *, timeout: float = 300.0) -> None:
         try:
-            import torch.distributed as dist
-
             import torch
+            import torch.distributed as dist
         except ImportError as error:
             raise ImportError(
                 f"softstep.distributed.Torch needs PyTorch ({error}): `pip install torch`"
