@@ -51,21 +51,32 @@ std::string type_text(const py::handle& object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
 
-py::object foreign() { return py::module_::import("softstep._foreign"); }
+// What sees the arrays of other libraries: the package hands it over when it is imported.
+PyObject* foreign_views = nullptr;
+
+py::object foreign(const char* function) {
+  if (!foreign_views)
+    throw py::import_error("softstep._core is used without softstep");
+  return py::handle(foreign_views).attr(function);
+}
 
 py::array converted(const py::array& array, const py::dtype& dtype) {
   if (is_bfloat16_bits(array.dtype()) && !dtype.equal(array.dtype()))
-    return py::array(foreign().attr("widened")(array).attr("astype")(dtype));
+    return py::array(foreign("widened")(array).attr("astype")(dtype));
   return py::array(array.attr("astype")(dtype, py::arg("order") = "C"));
 }
 
 } // namespace
 
+void see_foreign_arrays(const py::object& views) {
+  Py_XSETREF(foreign_views, py::object(views).release().ptr());
+}
+
 py::array as_numpy(const py::handle& object, const char* name) {
   if (py::isinstance<py::array>(object))
     return py::reinterpret_borrow<py::array>(object);
   if (py::hasattr(object, "__dlpack__"))
-    return py::array(foreign().attr("as_input")(object, name));
+    return py::array(foreign("as_input")(object, name));
   py::array array = py::array::ensure(object);
   if (!array)
     throw py::type_error(std::string(name) + ": expected an array, got " + type_text(object));
@@ -121,10 +132,14 @@ std::int64_t as_integer(const py::handle& object, const char* name) {
   return value;
 }
 
-std::string as_text(const py::handle& object, const char* name) {
-  if (!py::isinstance<py::str>(object))
+std::string_view as_text(const py::handle& object, const char* name) {
+  if (!PyUnicode_Check(object.ptr()))
     throw py::type_error(std::string(name) + ": expected a string, got " + type_text(object));
-  return py::cast<std::string>(object);
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
+  if (!text)
+    throw py::error_already_set();
+  return {text, static_cast<std::size_t>(size)};
 }
 
 std::string number_text(double value) { return py::str(py::float_(value)); }
@@ -162,9 +177,8 @@ py::array as_any_float_input(const py::handle& object, const char* name) {
   return as_input(object, name, true, "float16, bfloat16, float32 or float64");
 }
 
-py::array as_compute_input(const py::handle& object, const char* name, const py::array& logits) {
+py::array as_compute_input(const py::handle& object, const char* name, const py::dtype& dtype) {
   py::array array = as_any_float_input(object, name);
-  const py::dtype dtype = compute_dtype(logits);
   if (array.dtype().num() == dtype.num() && (array.flags() & py::array::c_style))
     return array;
   return converted(array, dtype);
@@ -184,7 +198,7 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
       !py::hasattr(object, "__array_interface__"))
     throw py::type_error(prefix + "expected a NumPy array, got " + type_text(object));
   py::array array = is_numpy ? py::reinterpret_borrow<py::array>(object)
-                             : py::array(foreign().attr("as_output")(object, name));
+                             : py::array(foreign("as_output")(object, name));
   if (!is_native_float(array) || dtype_of(array) != dtype_of(like))
     throw py::type_error(prefix + "expected " + dtype_text(like) + ", got " + dtype_text(array));
   require_shape(array, name, shape_of(like));
@@ -204,8 +218,8 @@ bool is_native_float(const py::array& array) {
   return (is_float(array) || is_half_float(array)) && native(array.dtype());
 }
 
-DType dtype_of(const py::array& array) {
-  switch (array.dtype().num()) {
+DType dtype_of(const py::dtype& dtype) {
+  switch (dtype.num()) {
   case kNumpyFloat:
     return DType::kFloat32;
   case kNumpyDouble:

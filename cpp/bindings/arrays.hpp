@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace softstep::bindings {
@@ -21,8 +22,11 @@ enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16 };
 double as_number(const py::handle& object, const char* name);
 std::int64_t as_integer(const py::handle& object, const char* name);
 std::string number_text(double value);
-std::string as_text(const py::handle& object, const char* name);
+std::string_view as_text(const py::handle& object, const char* name); // as long as the object
 double as_temperature(const py::handle& object);
+
+// Takes softstep._foreign, which has as_input, as_output and widened.
+void see_foreign_arrays(const py::object& views);
 
 // A NumPy array as it is, a view of another library's array in CPU memory, or what NumPy makes of
 // the object.
@@ -36,9 +40,8 @@ py::array as_float_input(const py::handle& object, const char* name);
 // The same, but float16 and (ml_dtypes') bfloat16 arrays are taken as they are.
 py::array as_any_float_input(const py::handle& object, const char* name);
 
-// A C-contiguous float32 or float64 array of the dtype that `logits` is computed in, copied if
-// needed.
-py::array as_compute_input(const py::handle& object, const char* name, const py::array& logits);
+// A C-contiguous array of this dtype, float32 or float64, copied if needed.
+py::array as_compute_input(const py::handle& object, const char* name, const py::dtype& dtype);
 
 // The same, turned into the dtype of another argument.
 py::array as_input_like(const py::handle& object, const char* name, const py::array& other);
@@ -47,7 +50,8 @@ py::array as_input_like(const py::handle& object, const char* name, const py::ar
 py::array as_output(const py::handle& object, const char* name, const py::array& like);
 
 bool is_native_float(const py::array& array); // a dtype that is computed with as it lies
-DType dtype_of(const py::array& array);
+DType dtype_of(const py::dtype& dtype);
+inline DType dtype_of(const py::array& array) { return dtype_of(array.dtype()); }
 std::string dtype_text(const py::array& array);
 
 std::vector<py::ssize_t> shape_of(const py::array& array);
@@ -73,7 +77,7 @@ py::ssize_t as_axis(const py::handle& axis, const py::array& array, const char* 
 
 std::vector<py::ssize_t> without_axis(const std::vector<py::ssize_t>& shape, py::ssize_t axis);
 
-// A fresh C-contiguous array of the dtype of `like` (result_memory.cpp).
+// A fresh C-contiguous array (result_memory.cpp).
 py::array new_array(const std::vector<py::ssize_t>& shape, const py::array& like);
 
 // Element strides and class stride of an array as an operand of a row problem.
@@ -115,9 +119,9 @@ template <class F> decltype(auto) with_type(const py::array& array, F f) {
   return dtype_of(array) == DType::kFloat32 ? f(float{}) : f(double{});
 }
 
-// Calls f(S{}) with the storage type of the array.
-template <class F> decltype(auto) with_storage(const py::array& array, F f) {
-  switch (dtype_of(array)) {
+// Calls f(S{}) with a storage type.
+template <class F> decltype(auto) with_storage(DType dtype, F f) {
+  switch (dtype) {
   case DType::kFloat16:
     return f(Float16{});
   case DType::kBFloat16:
@@ -129,14 +133,19 @@ template <class F> decltype(auto) with_storage(const py::array& array, F f) {
   }
 }
 
+template <class F> decltype(auto) with_storage(const py::array& array, F f) {
+  return with_storage(dtype_of(array), f);
+}
+
 template <class T> T* data_of(const py::array& array) {
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 inline bool is_half(const py::array& array) { return array.itemsize() == 2; }
 
 // What results per row and sums have: float32 for half precision.
-inline py::dtype compute_dtype(const py::array& array) {
-  return is_half(array) ? py::dtype::of<float>() : array.dtype();
+inline py::dtype compute_dtype(const py::dtype& dtype) {
+  return dtype.itemsize() == 2 ? py::dtype::of<float>() : dtype;
 }
+inline py::dtype compute_dtype(const py::array& array) { return compute_dtype(array.dtype()); }
 
 } // namespace softstep::bindings

@@ -1,180 +1,196 @@
-#include "bindings/cross_entropy_arguments.hpp"
-#include "bindings/gil.hpp"
-#include "bindings/reduction.hpp"
-
-#include <pybind11/stl.h>
+// The cross-entropy of logits that are there: all rows at once.
+#include "bindings/cross_entropy_call.hpp"
+#include "bindings/fastcall.hpp"
+#include "ops/target_gradients.hpp"
 
 #include <algorithm>
 #include <limits>
-#include <optional>
-#include <type_traits>
+#include <string_view>
 
 namespace softstep::bindings {
 namespace {
 
-using ops::Reduction;
-
-// The caller's extra results by name; each an array with one entry a row.
+// The caller's extra results by name.
 class ExtraResults {
 public:
-  ExtraResults(const py::tuple& names, const CrossEntropyArguments& a) : rows(a) {
+  ExtraResults(const py::handle& names, const CrossEntropyCall& call) : call_(call) {
     for (const py::handle& name : names)
-      wanted.push_back(py::cast<std::string>(name));
+      wanted_.push_back(py::cast<std::string>(name));
   }
+  bool wants(const char* name) const {
+    return std::find(wanted_.begin(), wanted_.end(), name) != wanted_.end();
+  }
+  // One entry a row.
   template <class T> void add_to(ops::RowResults<T>& to) {
-    to.lse = row_array<T>("lse");
-    to.nll = row_array<T>("nll");
-    to.entropy = row_array<T>("entropy");
-    to.dtemperature = row_array<T>("dtemperature");
-    to.argmax = row_array<std::int32_t>("argmax");
+    const py::dtype computed = compute_dtype(call_.form.dtype);
+    const auto add = [&]<class R>(R*& rows, const char* name, const py::dtype& dtype) {
+      if (wants(name))
+        rows = data_of<R>(new_result(name, dtype, call_.form.batch));
+    };
+    add(to.lse, "lse", computed);
+    add(to.nll, "nll", computed);
+    add(to.entropy, "entropy", computed);
+    add(to.dtemperature, "dtemperature", computed);
+    add(to.argmax, "argmax", py::dtype::of<std::int32_t>());
+  }
+  // The gradients with respect to what the loss is weighed by: of each point of a target, or of
+  // each class, classes last; and of the class weights.
+  template <class S, class Q>
+  void add_target_gradients(const ops::CrossEntropyProblem<S, Q>& problem) {
+    using T = Compute<S>;
+    const py::dtype computed = compute_dtype(call_.form.dtype);
+    ops::TargetGradients<T> gradients;
+    if (wants("dtarget")) {
+      std::vector<py::ssize_t> shape = call_.form.batch;
+      shape.push_back(call_.points() > 0 ? call_.points() : call_.form.classes);
+      gradients.dtarget = data_of<T>(new_result("dtarget", computed, shape));
+    }
+    if (wants("dweight"))
+      gradients.dweight = data_of<T>(new_result("dweight", computed, {call_.form.classes}));
+    if (!gradients.dtarget && !gradients.dweight)
+      return;
+    const GilReleased unlocked;
+    ops::target_gradients(problem, call_.denominators, gradients);
   }
   py::dict results;
 
 private:
-  const CrossEntropyArguments& rows;
-  std::vector<std::string> wanted;
+  const CrossEntropyCall& call_;
+  std::vector<std::string> wanted_;
 
-  template <class T> T* row_array(const char* name) {
-    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end())
-      return nullptr;
-    const py::dtype dtype = std::is_same_v<T, std::int32_t> ? py::dtype::of<std::int32_t>()
-                                                            : compute_dtype(rows.logits);
-    const py::array array(dtype, rows.batch);
+  py::array new_result(const char* name, const py::dtype& dtype,
+                       const std::vector<py::ssize_t>& shape) {
+    const py::array array(dtype, shape);
     results[name] = array;
-    return data_of<T>(array);
+    return array;
   }
 };
 
-// What the reduction divides by: of the rows that are not ignored, or the caller's.
-template <class S, class Q>
-ops::MeanDenominators denominators_of(const ops::CrossEntropyProblem<S, Q>& problem,
-                                      const CrossEntropyOptions& options) {
-  if (options.reduction != Reduction::kMean)
-    return {1, 1};
-  if (options.denominator)
-    return {*options.denominator, *options.denominator};
-  const auto denominators = ops::mean_denominators(problem);
-  if (denominators.loss == 0 && options.empty == Empty::kRaise)
-    throw py::value_error("target: the mean is over no rows (all are ignored or weightless)");
-  return denominators;
+// What is returned as the loss: a sum, or for "none" the array of the rows, a single one as a
+// float.
+py::object returned_loss(const CrossEntropyCall& call, double sum, const py::array& losses) {
+  if (call.options.reduction == Reduction::kNone)
+    return losses.ndim() == 0 ? py::object(losses.attr("item")()) : py::object(losses);
+  return py::float_(call.is_empty_mean() ? empty_mean(call.options) : sum);
 }
 
-// (loss, dlogits or None); with extra results (these, row results, upstream, z_upstream), where
-// upstream is d(result) / d(loss of a row).
-template <class S, class Q>
-py::tuple run(const CrossEntropyArguments& a, const CrossEntropyOptions& options,
-              const std::optional<py::tuple>& extra, bool with_gradient,
-              std::optional<py::array> dlogits) {
-  using T = Compute<S>;
-  if (with_gradient && !dlogits)
-    dlogits = new_array(shape_of(a.logits), a.logits);
-  const auto problem = cross_entropy_problem<S, Q>(a, options, dlogits ? &*dlogits : nullptr);
-  const ops::MeanDenominators denominators = denominators_of(problem, options);
-  const bool empty = options.reduction == Reduction::kMean && denominators.loss == 0;
-
-  ops::RowResults<T> results{};
-  std::optional<py::array> losses;
-  std::unique_ptr<T[]> scratch; // of a reduction
-  if (options.reduction == Reduction::kNone)
-    results.loss = data_of<T>(losses.emplace(compute_dtype(a.logits), a.batch));
-  else
-    scratch.reset(results.loss = new T[static_cast<std::size_t>(a.rows)]);
-  std::optional<ExtraResults> extras;
-  if (extra)
-    extras.emplace(*extra, a).add_to(results);
-  double loss = 0;
-  {
-    const GilReleased unlocked;
-    loss = ops::cross_entropy(problem, denominators, results);
-  }
-  const py::object gradient = dlogits ? py::object(*dlogits) : py::none();
-  py::object returned;
-  if (losses)
-    returned = a.batch.empty() ? py::object(losses->attr("item")()) : *losses;
-  else
-    returned = py::float_(!empty ? loss : options.empty_mean());
-  if (!extra)
-    return py::make_tuple(std::move(returned), gradient);
-  return py::make_tuple(std::move(returned), gradient, extras->results,
-                        empty ? 0 : 1 / denominators.loss, empty ? 0 : 1 / denominators.z_loss);
+// (loss, dlogits or None); with extra results also (these, upstream, z_upstream), where upstream is
+// d(result) / d(loss of a row).
+py::tuple run(const CrossEntropyCall& call, const py::array& logits, const py::handle& extra,
+              const std::optional<py::array>& dlogits) {
+  call.refuse_empty_mean();
+  const CrossEntropyOperands operands{logits, logits.ndim() + call.form.axis, call.probabilities(),
+                                      dlogits ? &*dlogits : nullptr};
+  return call.with_problem(operands, 0, [&](const auto& problem) -> py::tuple {
+    using T = typename std::remove_cvref_t<decltype(problem)>::T;
+    ops::RowResults<T> results{};
+    py::array losses;
+    std::unique_ptr<T[]> scratch; // of a reduction
+    if (call.options.reduction == Reduction::kNone)
+      results.loss = data_of<T>(losses = py::array(compute_dtype(logits), call.form.batch));
+    else
+      scratch.reset(results.loss = new T[static_cast<std::size_t>(call.rows())]);
+    std::optional<ExtraResults> extras;
+    if (extra) {
+      extras.emplace(extra, call).add_to(results);
+      extras->add_target_gradients(problem); // before the gradient overwrites the logits
+    }
+    double loss = 0;
+    {
+      const GilReleased unlocked;
+      loss = ops::cross_entropy(problem, call.denominators, results);
+    }
+    py::object returned = returned_loss(call, loss, losses);
+    const py::object gradient = dlogits ? py::object(*dlogits) : py::none();
+    if (!extra)
+      return py::make_tuple(std::move(returned), gradient);
+    const bool empty = call.is_empty_mean();
+    return py::make_tuple(std::move(returned), gradient, extras->results,
+                          empty ? 0 : 1 / call.denominators.loss,
+                          empty ? 0 : 1 / call.denominators.z_loss);
+  });
 }
 
-py::tuple cross_entropy(const py::object& logits, const py::object& target, const py::object& axis,
-                        const py::object& target_probabilities, const py::object& weight,
-                        const py::object& sample_weight, const py::object& ignore_index,
-                        const py::object& label_smoothing, const py::object& smoothing,
-                        const py::object& temperature, const py::object& softcap,
-                        const py::object& z_loss, const py::object& reduction,
-                        const py::object& denominator, const py::object& empty,
-                        const std::optional<py::tuple>& extra, bool with_gradient,
-                        const py::object& out) {
-  const CrossEntropyOptions options = cross_entropy_options(
-      label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty);
-  const CrossEntropyArguments a =
-      check_cross_entropy(logits, target, axis, target_probabilities, weight, sample_weight,
-                          as_integer(ignore_index, "ignore_index"));
-  check_smoothing(options, a);
+// Arguments beside the options, which follow them.
+enum Place : std::size_t {
+  kLogits,
+  kTarget,
+  kAxis,
+  kTargetProbabilities,
+  kWeight,
+  kSampleWeight,
+  kExtra,
+  kWithGradient,
+  kOut,
+  kFirstOption
+};
+using CrossEntropyArguments = Arguments<kFirstOption + kOptions>;
+
+const CrossEntropyArguments::Names& names() {
+  static const CrossEntropyArguments::Names* interned = [] {
+    auto* all = new CrossEntropyArguments::Names;
+    std::size_t count = 0;
+    const auto add = [&](const char* name, const auto&...) {
+      (*all)[count++] = PyUnicode_InternFromString(name);
+    };
+    for (const char* name : {"logits", "target", "axis", "target_probabilities", "weight",
+                             "sample_weight", "extra", "with_gradient", "out"})
+      add(name);
+    const CrossEntropyOptions options;
+    for_each_option(add, options);
+    return all;
+  }();
+  return *interned;
+}
+
+py::tuple cross_entropy(const CrossEntropyArguments& given) {
+  if (!given[kLogits] || !given[kTarget])
+    throw py::type_error("expected logits and target");
+  const auto options = cross_entropy_options(std::span(given.all()).last<kOptions>());
+  const py::array logits = as_any_float_input(given[kLogits], "logits");
+  const py::ssize_t axis = given[kAxis] ? as_axis(given[kAxis], logits, "logits")
+                                        : as_axis(py::int_(-1), logits, "logits");
+  const CrossEntropyCall call(
+      {shape_of(logits), axis, logits.dtype()},
+      {given[kTarget], given[kTargetProbabilities], given[kWeight], given[kSampleWeight]}, options);
   std::optional<py::array> dlogits;
-  if (with_gradient && !out.is_none()) {
-    dlogits = as_output(out, "out", a.logits);
-    check_cross_entropy_out(*dlogits, a);
+  if (given[kWithGradient] && PyObject_IsTrue(given[kWithGradient]) == 1) {
+    const py::handle out = given[kOut];
+    dlogits =
+        out && !out.is_none() ? call.checked_out(out, logits) : new_array(shape_of(logits), logits);
   }
-  return with_storage(a.logits, [&](auto type) {
-    using S = decltype(type);
-    using T = Compute<S>;
-    if constexpr (!std::is_same_v<S, T>)
-      if (a.probabilities && dtype_of(*a.probabilities) != dtype_of(a.logits))
-        return run<S, T>(a, options, extra, with_gradient, dlogits);
-    return run<S, S>(a, options, extra, with_gradient, dlogits);
-  });
+  const py::handle extra = given[kExtra];
+  return run(call, logits, extra && !extra.is_none() ? extra : py::handle(), dlogits);
 }
 
-// For a caller that computes its logits a part at a time: (rows that count, or None if all do; what
-// a mean divides the loss by, and the z-loss). `logits` tells shape and dtype; it is not read.
-py::tuple cross_entropy_rows(const py::object& logits, const py::object& target,
-                             const py::object& target_probabilities, const py::object& weight,
-                             const py::object& sample_weight, const py::object& ignore_index,
-                             const py::object& label_smoothing, const py::object& smoothing,
-                             const py::object& temperature, const py::object& softcap,
-                             const py::object& z_loss, const py::object& reduction,
-                             const py::object& denominator, const py::object& empty) {
-  const CrossEntropyOptions options = cross_entropy_options(
-      label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty);
-  const CrossEntropyArguments a =
-      check_cross_entropy(logits, target, py::int_(-1), target_probabilities, weight, sample_weight,
-                          as_integer(ignore_index, "ignore_index"));
-  check_smoothing(options, a);
-  const auto denominators = with_type(a.logits, [&](auto type) {
-    return denominators_of(
-        cross_entropy_problem<decltype(type), decltype(type)>(a, options, nullptr), options);
-  });
-  py::object counts = py::none();
-  if (a.target) {
-    py::array_t<bool> rows(a.rows);
-    bool* counted = rows.mutable_data();
-    std::fill(counted, counted + a.rows, false);
-    for (py::ssize_t k = 0; k < std::max<py::ssize_t>(a.points, 1); ++k)
-      for (py::ssize_t row = 0; row < a.rows; ++row)
-        counted[row] |= a.target[static_cast<std::size_t>(k * a.rows + row)] != kIgnoredRow;
-    counts = rows;
-  }
-  return py::make_tuple(counts, denominators.loss, denominators.z_loss);
+PyObject* cross_entropy_fastcall(PyObject*, PyObject* const* values, Py_ssize_t count,
+                                 PyObject* keywords) {
+  return to_python(
+      [&] { return cross_entropy(CrossEntropyArguments(names(), values, count, keywords)); });
+}
+
+// The options as numbers, with choices as the kernels number them; raises as a call would.
+py::dict cross_entropy_numbers(bool by_class, const py::kwargs& keywords) {
+  const CrossEntropyOptions options = cross_entropy_options(keywords);
+  check_targets(options, by_class);
+  py::dict numbers;
+  for_each_option(
+      [&]<class Option>(const char* name, const Option& option) {
+        if constexpr (std::is_enum_v<Option>)
+          numbers[name] = static_cast<int>(option);
+        else
+          numbers[name] = option;
+      },
+      options);
+  return numbers;
 }
 
 } // namespace
 
 void register_cross_entropy(py::module_& m) {
-  m.def("cross_entropy", &cross_entropy, py::arg("logits"), py::arg("target"), py::arg("axis"),
-        py::arg("target_probabilities"), py::arg("weight"), py::arg("sample_weight"),
-        py::arg("ignore_index"), py::arg("label_smoothing"), py::arg("smoothing"),
-        py::arg("temperature"), py::arg("softcap"), py::arg("z_loss"), py::arg("reduction"),
-        py::arg("denominator"), py::arg("empty"), py::arg("extra"), py::arg("with_gradient"),
-        py::arg("out"));
-  m.def("cross_entropy_rows", &cross_entropy_rows, py::arg("logits"), py::arg("target"),
-        py::arg("target_probabilities"), py::arg("weight"), py::arg("sample_weight"),
-        py::arg("ignore_index"), py::arg("label_smoothing"), py::arg("smoothing"),
-        py::arg("temperature"), py::arg("softcap"), py::arg("z_loss"), py::arg("reduction"),
-        py::arg("denominator"), py::arg("empty"));
+  define(m, "cross_entropy", &cross_entropy_fastcall,
+         "Loss and gradient of all rows; options of the cross-entropy by name.");
+  m.def("cross_entropy_numbers", &cross_entropy_numbers, py::arg("by_class") = true);
 }
 
 } // namespace softstep::bindings

@@ -28,7 +28,7 @@ template <class T> Matrix<T> rows_of(const py::array& x) {
 
 void mark(const py::object& dlogits, const py::object& bounds_object, const py::object& live) {
   const py::array x = gradients(dlogits);
-  const py::array bounds = as_compute_input(bounds_object, "bounds", x);
+  const py::array bounds = as_compute_input(bounds_object, "bounds", x.dtype());
   require_shape(bounds, "bounds", {x.shape(0)});
   std::uint8_t* tiles = live_tiles(live, x).mutable_data();
   with_type(x, [&](auto type) {

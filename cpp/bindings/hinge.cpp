@@ -8,8 +8,6 @@
 namespace softstep::bindings {
 namespace {
 
-using ops::Reduction;
-
 std::unique_ptr<std::int32_t[]> checked_classes(const py::object& object, const py::array& scores,
                                                 py::ssize_t axis) {
   const py::array target = py::array::ensure(object);
@@ -28,7 +26,7 @@ std::unique_ptr<std::int32_t[]> checked_classes(const py::object& object, const 
 
 // (loss, dscores); dscores is None unless it is wanted.
 py::tuple hinge(const py::object& scores, const py::object& target, const py::object& axis_object,
-                const py::object& margin, const std::string& how, bool with_gradient,
+                const py::object& margin, const py::object& how, bool with_gradient,
                 const py::object& out) {
   const py::array s = as_float_input(scores, "scores");
   const py::ssize_t axis = as_axis(axis_object, s, "scores");

@@ -1,5 +1,5 @@
 // For the benchmarks: what a call costs beside its kernel, by running the kernel without the call.
-#include "bindings/cross_entropy_arguments.hpp"
+#include "bindings/cross_entropy_call.hpp"
 #include "bindings/gil.hpp"
 
 #include <memory>
@@ -11,24 +11,20 @@ namespace {
 // between them. Arguments are checked once.
 double cross_entropy_alone(const py::object& logits, const py::object& target,
                            const py::object& out, std::int64_t calls) {
-  const CrossEntropyArguments a = check_cross_entropy(logits, target, py::int_(-1), py::none(),
-                                                      py::none(), py::none(), kIgnoredRow);
-  if (a.points != 1)
+  const py::array x = as_float_input(logits, "logits");
+  const CrossEntropyCall call({shape_of(x), as_axis(py::int_(-1), x, "logits"), x.dtype()},
+                              {target, {}, {}, {}}, {});
+  if (!call.by_class())
     throw py::value_error("target: expected class indices");
-  const py::array dlogits = as_output(out, "out", a.logits);
-  refuse_overlap(dlogits, "out", a.logits, "logits");
-  return with_type(a.logits, [&](auto type) {
-    using T = decltype(type);
-    ops::CrossEntropyProblem<T> problem;
-    problem.rows = row_problem<T>(a.axis, a.logits, nullptr, &dlogits);
-    problem.target = a.target.get();
-    problem.points = a.points;
-    const std::unique_ptr<T[]> losses(new T[static_cast<std::size_t>(a.rows)]);
+  const py::array dlogits = call.checked_out(out, x);
+  return call.with_problem({x, x.ndim() - 1, nullptr, &dlogits}, 0, [&](const auto& problem) {
+    using T = typename std::remove_cvref_t<decltype(problem)>::T;
+    const std::unique_ptr<T[]> losses(new T[static_cast<std::size_t>(call.rows())]);
     ops::RowResults<T> results{};
     results.loss = losses.get();
     double loss = 0;
     const GilReleased unlocked;
-    for (std::int64_t call = 0; call < calls; ++call)
+    for (std::int64_t k = 0; k < calls; ++k)
       loss = ops::cross_entropy(problem, ops::mean_denominators(problem), results);
     return loss;
   });

@@ -12,7 +12,7 @@ namespace softstep::bindings {
 void register_runtime(py::module_& m);
 void register_softmax(py::module_& m);
 void register_cross_entropy(py::module_& m);
-void register_cross_entropy_shard(py::module_& m);
+void register_cross_entropy_parts(py::module_& m);
 void register_panel(py::module_& m);
 void register_filter(py::module_& m);
 void register_pair(py::module_& m);
@@ -36,7 +36,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_runtime(m);
   bindings::register_softmax(m);
   bindings::register_cross_entropy(m);
-  bindings::register_cross_entropy_shard(m);
+  bindings::register_cross_entropy_parts(m);
   bindings::register_panel(m);
   bindings::register_filter(m);
   bindings::register_pair(m);

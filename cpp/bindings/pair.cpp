@@ -11,7 +11,6 @@ namespace {
 
 using ops::Access;
 using ops::PairLoss;
-using ops::Reduction;
 
 struct Pairs {
   const char* name; // of the predictions
@@ -19,7 +18,7 @@ struct Pairs {
 };
 
 // (loss, gradient); the gradient is None unless it is wanted.
-py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const std::string& how,
+py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const py::object& how,
                     bool with_gradient, const py::object& out) {
   const auto& [name, predictions, target] = pairs;
   const Reduction reduction = reduction_of(how);
@@ -47,7 +46,7 @@ py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const std:
 }
 
 py::tuple squared_error(const py::object& predictions, const py::object& target,
-                        const std::string& reduction, bool with_gradient, const py::object& out) {
+                        const py::object& reduction, bool with_gradient, const py::object& out) {
   const py::array p = as_float_input(predictions, "predictions");
   const py::array y = as_same_dtype(target, "target", p);
   require_shape(y, "target", shape_of(p));
@@ -72,7 +71,7 @@ void require_signs(const py::array& target) {
 }
 
 py::tuple binary_hinge(const py::object& scores, const py::object& target, const py::object& margin,
-                       const std::string& reduction, bool with_gradient, const py::object& out) {
+                       const py::object& reduction, bool with_gradient, const py::object& out) {
   const py::array s = as_float_input(scores, "scores");
   // Labels are of any dtype.
   const py::array t(

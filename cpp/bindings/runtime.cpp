@@ -50,6 +50,7 @@ void register_runtime(py::module_& m) {
   m.def("parallel_backend", &parallel::backend);
   m.def("compiler", &compiler);
   m.def("release_results", &release_results);
+  m.def("see_foreign_arrays", &see_foreign_arrays, py::arg("views"));
   m.def(
       "exp",
       [](const py::array& x) {

@@ -9,15 +9,9 @@
 namespace softstep::jax {
 namespace {
 
-struct Options {
-  Size axis; // counted from the end
-  std::int64_t ignore_index;
-  ops::Smoothing smoothing;
-  ops::Reduction reduction;
-  double label_smoothing, temperature, softcap, z_loss;
-};
-
 struct Call {
+  Size axis; // counted from the end
+  CrossEntropyOptions options;
   Buffer logits, target, mask, weight, row_weight; // the last three may be absent
   Buffer loss, dlogits;                            // dlogits may be absent
 };
@@ -87,9 +81,7 @@ template <class T> struct Rows {
   std::vector<Size> bad;
 };
 
-template <class T>
-Rows<T> read_rows(const Call& call, const Dimensions& batch, Size classes,
-                  std::int64_t ignore_index) {
+template <class T> Rows<T> read_rows(const Call& call, const Dimensions& batch, Size classes) {
   Rows<T> rows;
   const auto size = static_cast<std::size_t>(count(batch));
   const bool by_class = !is_float(call.target.type);
@@ -110,7 +102,7 @@ Rows<T> read_rows(const Call& call, const Dimensions& batch, Size classes,
     const ByRow<decltype(integer)> targets(call.target, batch);
     for (std::size_t row = 0; row < size; ++row) {
       const auto at = static_cast<Size>(row);
-      const auto target = ops::checked_target(targets.read(at), classes, ignore_index);
+      const auto target = ops::checked_target(targets.read(at), classes, call.options.ignore_index);
       const bool ignored = weightless(at);
       rows.target[row] = ignored ? kIgnoredRow : target.value_or(kIgnoredRow);
       if (!target && !ignored)
@@ -120,46 +112,42 @@ Rows<T> read_rows(const Call& call, const Dimensions& batch, Size classes,
   return rows;
 }
 
-template <class S, class Q> void run(const Call& call, const Options& options) {
+template <class S, class Q> void run(const Call& call) {
   using T = Compute<S>;
-  const bool reduced = options.reduction != ops::Reduction::kNone;
+  const bool reduced = call.options.reduction != Reduction::kNone;
   // With the classes put back, the shape of the losses is that of the batch.
   Dimensions shape = call.logits.shape;
   if (!reduced) {
     shape = call.loss.shape;
-    shape.insert(shape.end() + options.axis + 1, *(call.logits.shape.end() + options.axis));
+    shape.insert(shape.end() + call.axis + 1, *(call.logits.shape.end() + call.axis));
   }
   ops::CrossEntropyProblem<S, Q> problem;
-  problem.rows.shape = without_axis(shape, options.axis);
+  problem.rows.shape = without_axis(shape, call.axis);
   const Dimensions batch = problem.rows.shape;
   problem.rows.rows = count(batch);
-  problem.rows.cols = *(shape.end() + options.axis);
+  problem.rows.cols = *(shape.end() + call.axis);
   require(problem.rows.cols <= std::numeric_limits<std::int32_t>::max(), "too many classes");
-  const Rows<T> rows = read_rows<T>(call, batch, problem.rows.cols, options.ignore_index);
-  problem.rows.first = operand<S>(call.logits, shape, options.axis);
+  const Rows<T> rows = read_rows<T>(call, batch, problem.rows.cols);
+  problem.rows.first = operand<S>(call.logits, shape, call.axis);
   const bool by_class = !is_float(call.target.type);
   if (!by_class)
-    problem.rows.second = operand<Q>(call.target, shape, options.axis);
-  problem.rows.output = operand<S>(call.dlogits, shape, options.axis);
-  problem.rows.mask = operand<std::uint8_t>(call.mask, shape, options.axis);
+    problem.rows.second = operand<Q>(call.target, shape, call.axis);
+  problem.rows.output = operand<S>(call.dlogits, shape, call.axis);
+  problem.rows.mask = operand<std::uint8_t>(call.mask, shape, call.axis);
   problem.rows.masked_first = ops::negative_infinity<S>();
   problem.rows.coalesce();
   problem.target = rows.target.empty() ? nullptr : rows.target.data();
   problem.points = by_class ? 1 : 0;
+  problem.point_stride = problem.rows.rows;
   problem.sample_weight = rows.weight.data();
   if (call.weight.data) {
     require(count(call.weight.shape) == problem.rows.cols, "weight has the wrong shape");
     problem.weight = call.weight.as<T>();
   }
-  problem.label_smoothing = options.label_smoothing;
-  problem.smoothing = options.smoothing;
-  problem.temperature = options.temperature;
-  problem.softcap = options.softcap;
-  problem.z_loss = options.z_loss;
-  problem.reduction = options.reduction;
+  problem.options = call.options;
 
   ops::MeanDenominators denominators{1, 1};
-  if (options.reduction == ops::Reduction::kMean)
+  if (call.options.reduction == Reduction::kMean)
     denominators = ops::mean_denominators(problem);
   std::vector<T> scratch(reduced ? static_cast<std::size_t>(problem.rows.rows) : 0);
   ops::RowResults<T> results{};
@@ -174,19 +162,17 @@ template <class S, class Q> void run(const Call& call, const Options& options) {
 }
 
 // A reduction is over the rows of one example of the batch, and so are class weights of its own.
-template <class S, class Q>
-void run_batch(const Call& call, const Options& options, std::size_t batch_dimensions) {
-  const bool reduced = options.reduction != ops::Reduction::kNone;
+template <class S, class Q> void run_batch(const Call& call, std::size_t batch_dimensions) {
+  const bool reduced = call.options.reduction != Reduction::kNone;
   const bool weights_differ =
       call.weight.data && count(call.weight.shape) != call.weight.shape.back();
   if (!reduced && !weights_differ)
-    return run<S, Q>(call, options);
+    return run<S, Q>(call);
   const Batch batch(call.loss.shape, batch_dimensions);
   for (Size index = 0; index < batch.size(); ++index) {
     const auto part = [&](const Buffer& buffer) { return batch.at(index, buffer); };
-    run<S, Q>({part(call.logits), part(call.target), part(call.mask), part(call.weight),
-               part(call.row_weight), part(call.loss), part(call.dlogits)},
-              options);
+    run<S, Q>({call.axis, call.options, part(call.logits), part(call.target), part(call.mask),
+               part(call.weight), part(call.row_weight), part(call.loss), part(call.dlogits)});
   }
 }
 
@@ -206,31 +192,47 @@ template <class S> void check_types(const Call& call) {
           "target has the wrong dtype");
 }
 
+// The options by their names; each has the number that cross_entropy_numbers of the bindings gives.
+CrossEntropyOptions read_options(const ffi::Dictionary& attributes) {
+  CrossEntropyOptions options;
+  for_each_option(
+      [&]<class Option>(const char* name, Option& option) {
+        using Number = std::conditional_t<std::is_floating_point_v<Option>, double, std::int64_t>;
+        const auto number = attributes.get<Number>(name);
+        require(number.has_value(), "an option is missing");
+        option = static_cast<Option>(*number);
+      },
+      options);
+  return options;
+}
+
 ffi::Error handle(ffi::AnyBuffer logits, ffi::AnyBuffer target, ffi::RemainingArgs optional,
-                  ffi::Result<ffi::AnyBuffer> loss, ffi::RemainingRets gradient, std::int64_t ndim,
-                  std::int64_t axis, std::int64_t masked, std::int64_t weighted,
-                  std::int64_t rows_weighted, std::int64_t ignore_index, std::int64_t smoothing,
-                  std::int64_t reduction, double label_smoothing, double temperature,
-                  double softcap, double z_loss) {
+                  ffi::Result<ffi::AnyBuffer> loss, ffi::RemainingRets gradient,
+                  ffi::Dictionary attributes) {
   return guarded([&] {
+    const auto number = [&](const char* name) {
+      const auto value = attributes.get<std::int64_t>(name);
+      require(value.has_value(), "an attribute is missing");
+      return *value;
+    };
     Operands operands(optional);
-    Call call{Buffer(logits), Buffer(target), {}, {}, {}, Buffer(*loss), {}};
-    call.mask = operands.next(masked != 0);
-    call.weight = operands.next(weighted != 0);
-    call.row_weight = operands.next(rows_weighted != 0);
+    Call call{number("axis"),
+              read_options(attributes),
+              Buffer(logits),
+              Buffer(target),
+              {},
+              {},
+              {},
+              Buffer(*loss),
+              {}};
+    call.mask = operands.next(number("masked") != 0);
+    call.weight = operands.next(number("weighted") != 0);
+    call.row_weight = operands.next(number("rows_weighted") != 0);
     if (gradient.size() > 0)
       call.dlogits = Buffer(**gradient.get<ffi::AnyBuffer>(0));
-    const Options options{axis,
-                          ignore_index,
-                          static_cast<ops::Smoothing>(smoothing),
-                          static_cast<ops::Reduction>(reduction),
-                          label_smoothing,
-                          temperature,
-                          softcap,
-                          z_loss};
     const auto dimensions = static_cast<Size>(call.logits.shape.size());
-    const Size added = dimensions - ndim;
-    require(axis < 0 && -axis <= ndim && added >= 0, "axis is out of range");
+    const Size ndim = number("ndim"), added = dimensions - ndim;
+    require(call.axis < 0 && -call.axis <= ndim && added >= 0, "axis is out of range");
     with_storage(call.logits.type, [&](auto type) {
       using S = decltype(type);
       using T = Compute<S>;
@@ -238,8 +240,8 @@ ffi::Error handle(ffi::AnyBuffer logits, ffi::AnyBuffer target, ffi::RemainingAr
       const auto batch = static_cast<std::size_t>(added);
       if constexpr (!std::is_same_v<S, T>)
         if (is_float(call.target.type) && call.target.type != call.logits.type)
-          return run_batch<S, T>(call, options, batch);
-      run_batch<S, S>(call, options, batch);
+          return run_batch<S, T>(call, batch);
+      run_batch<S, S>(call, batch);
     });
   });
 }
@@ -254,18 +256,7 @@ XLA_FFI_Error* cross_entropy(XLA_FFI_CallFrame* call) {
                              .RemainingArgs()
                              .Ret<ffi::AnyBuffer>()
                              .RemainingRets()
-                             .Attr<std::int64_t>("ndim")
-                             .Attr<std::int64_t>("axis")
-                             .Attr<std::int64_t>("masked")
-                             .Attr<std::int64_t>("weighted")
-                             .Attr<std::int64_t>("rows_weighted")
-                             .Attr<std::int64_t>("ignore_index")
-                             .Attr<std::int64_t>("smoothing")
-                             .Attr<std::int64_t>("reduction")
-                             .Attr<double>("label_smoothing")
-                             .Attr<double>("temperature")
-                             .Attr<double>("softcap")
-                             .Attr<double>("z_loss"));
+                             .Attrs());
   return handler(call);
 }
 

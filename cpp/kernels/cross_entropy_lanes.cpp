@@ -90,7 +90,7 @@ public:
   SOFTSTEP_INLINE void sum_up(LaneState<T>& state) const {
     if constexpr (kPoint) {
       const Vec<T> a = task.mass ? group.load_from(task.mass) : broadcast(T(1));
-      state.point *= (T(1) - task.label_smoothing) * a;
+      state.point *= (T(1) - task.options.label_smoothing) * a;
     }
     const Vec<T> sum = state.sum = state.others + state.in_hole;
     const Mask<T> defined = sum > T(0); // no: rows that are -inf throughout or hold a NaN
@@ -109,7 +109,7 @@ public:
                             select<T>(defined, log_s, kNan));
     const Vec<T> top = state.top * task.scale;
     state.lse = select<T>(sum == T(0), top, top + state.log_s); // -inf for a row of -inf
-    state.drift = task.z_loss != 0 ? T(2) * task.z_loss * state.lse : Vec<T>{};
+    state.drift = task.options.z_loss != 0 ? T(2) * task.options.z_loss * state.lse : Vec<T>{};
   }
 
   SOFTSTEP_INLINE void write(const LaneState<T>& state) const {
@@ -140,7 +140,7 @@ private:
   }
   SOFTSTEP_INLINE Vec<T> capped(Vec<T> x) const {
     if constexpr (kCapped)
-      return soft_cap<T>(x, task.softcap);
+      return soft_cap<T>(x, task.options.softcap);
     return x;
   }
 
@@ -157,15 +157,15 @@ private:
     Vec<T> top = max_lanes<T>(group, task.logits, task.cols);
     for (Size lane = 0; lane < group.count; ++lane)
       if constexpr (kCapped)
-        top[lane] = Shift::cap(top[lane], {task.scale, task.softcap});
+        top[lane] = Shift::cap(top[lane], {task.scale, task.options.softcap});
     state.infinite = infinite_lanes<T>(group, task.logits, task.cols, top);
     state.top = top;
   }
 
   SOFTSTEP_INLINE Vec<T> count_finite() const {
-    const Size excluded = task.smooth_others && task.cols > 1 ? 1 : 0;
+    const Size excluded = task.options.smooths_others() && task.cols > 1 ? 1 : 0;
     Vec<T> finite = broadcast(static_cast<T>(task.cols - excluded));
-    if (kDense && task.smooth_finite)
+    if (kDense && task.options.smooths_allowed())
       for (Size c = 0; c < task.cols; ++c)
         finite -=
             select<T>(group.load_class(task.logits, c) == -kInfinity<T>, broadcast(T(1)), Vec<T>{});
@@ -175,14 +175,14 @@ private:
   // All mass on class c but that of a single class target.
   SOFTSTEP_INLINE Vec<T> mass_at(Size c, Vec<T> x, Vec<T> finite) const {
     Vec<T> q{};
-    if (task.label_smoothing != 0) {
-      q = task.label_smoothing / finite;
-      if (task.smooth_finite)
+    if (task.options.smooths()) {
+      q = task.options.label_smoothing / finite;
+      if (task.options.smooths_allowed())
         q = select<T>(x == -kInfinity<T>, Vec<T>{}, q);
-      if (task.smooth_others)
+      if (task.options.smooths_others())
         q = select<T>(is_target(c), Vec<T>{}, q);
     }
-    const Vec<T> keep = broadcast(T(1) - task.label_smoothing);
+    const Vec<T> keep = broadcast(T(1) - task.options.label_smoothing);
     if (task.probabilities.data)
       q = fma(group.load_class(task.probabilities, c), keep, q);
     else if (task.wide_probabilities.data)
@@ -212,7 +212,7 @@ private:
       loss = select<T>(state.mass == T(0), Vec<T>{}, state.mass * state.log_s) - state.moment;
     if constexpr (kPoint)
       loss += select<T>(state.point == T(0), Vec<T>{}, state.point * state.nll);
-    if (task.z_loss != 0)
+    if (task.options.z_loss != 0)
       loss += T(0.5) * state.drift * state.lse;
     set(task.loss, loss * row_weight());
     set(task.lse, state.lse);
@@ -226,7 +226,7 @@ private:
       set(task.entropy, select<T>(state.sum > T(0), state.log_s - mean, kNan));
       const Vec<T> point_moment = select<T>(state.point == T(0), Vec<T>{}, state.point * state.u_t);
       Vec<T> pull = (state.mass + state.point + state.drift) * mean - state.moment - point_moment;
-      if (task.z_loss != 0)
+      if (task.options.z_loss != 0)
         pull += state.top * task.scale * state.drift;
       set(task.dtemperature, -task.scale * row_weight() * pull);
     }
@@ -255,7 +255,7 @@ private:
       if constexpr (kDense)
         d -= g * mass_at(c, x, finite);
       if constexpr (kCapped)
-        d *= Shift::slope(x, {task.scale, task.softcap});
+        d *= Shift::slope(x, {task.scale, task.options.softcap});
       group.store_class(dlogits, c, d);
     }
   }
@@ -296,7 +296,7 @@ template <class S, bool kGradient> void plain(const CrossEntropyTask<S>& task) {
   using Shift = ScaledShift<Compute<S>>;
   if (has_probabilities(task) || task.points != 1)
     all_groups<S, Shift, false, true, kGradient, true>(task);
-  else if (task.label_smoothing != 0)
+  else if (task.options.smooths())
     all_groups<S, Shift, true, true, kGradient, true>(task);
   else
     all_groups<S, Shift, true, false, kGradient, true>(task);

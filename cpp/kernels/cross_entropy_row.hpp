@@ -23,7 +23,7 @@ public:
         d(kKeep || task_.dlogits.data ? task_.dlogits.data + row * task_.dlogits.stride : nullptr),
         kept(kKeep ? exponentials(task_, d, row) : nullptr),
         hole(target.points == 1 ? target.point(0) : -1),
-        sweep(task_.cols, {task_.scale, task_.softcap}), ignored(target.ignored()) {}
+        sweep(task_.cols, {task_.scale, task_.options.softcap}), ignored(target.ignored()) {}
 
   [[gnu::noinline]] void start() {
     if (!ignored)
@@ -80,11 +80,11 @@ private:
   SOFTSTEP_INLINE void conclude() {
     sum_up();
     // The logarithms are slow and seldom needed for the gradient: they wait until it is under way.
-    if (task.z_loss != 0)
+    if (task.options.z_loss != 0)
       take_logs();
     if (kKeep || d)
       write_gradient();
-    if (task.z_loss == 0)
+    if (task.options.z_loss == 0)
       take_logs();
     write_results();
   }
@@ -180,9 +180,9 @@ private:
       sum = kInfinity<double> - kInfinity<double>;
     drift = mass = moment = spread = 0;
     if constexpr (kDense) {
-      const double classes = sums.finite - (task.smooth_others ? 1 : 0);
-      if (task.label_smoothing != 0 && classes > 0)
-        spread = static_cast<double>(task.label_smoothing) / classes;
+      const double classes = sums.finite - (task.options.smooths_others() ? 1 : 0);
+      if (task.options.smooths() && classes > 0)
+        spread = static_cast<double>(task.options.label_smoothing) / classes;
       mass = target.keep() * sums.mass;
       moment = target.keep() * sums.moment;
       if (spread != 0) {
@@ -210,7 +210,7 @@ private:
     const double top = sums.max * scale;
     const bool masked = sums.max == -kInfinity<double> && sum == 0;
     lse = masked ? top : top + log_s; // -inf for a row of -inf
-    drift = task.z_loss != 0 ? 2 * static_cast<double>(task.z_loss) * lse : 0;
+    drift = task.options.z_loss != 0 ? 2 * static_cast<double>(task.options.z_loss) * lse : 0;
   }
 
   void write_results() {

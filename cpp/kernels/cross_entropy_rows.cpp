@@ -19,7 +19,7 @@ template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept 
   using Scaled = ScaledShift<Compute<S>>;
   if (task.dlogits.data && keeps_exponentials(task) && task.points <= 1)
     return task.scale == 1 ? kept<S, Unit>(task) : kept<S, Scaled>(task);
-  if (task.softcap != 0)
+  if (task.options.softcap != 0)
     return for_each_row<Remade<S, CappedShift<Compute<S>>>>(task);
   task.scale == 1 ? for_each_row<Remade<S, Unit>>(task) : for_each_row<Remade<S, Scaled>>(task);
 }
@@ -41,13 +41,13 @@ template <class S, class Shift> void finish_segments(const CrossEntropyTask<S>& 
 
 template <class S> void sweep(const CrossEntropyTask<S>& task) noexcept {
   using T = Compute<S>;
-  task.softcap == 0 ? sweep_segments<S, ScaledShift<T>>(task)
-                    : sweep_segments<S, CappedShift<T>>(task);
+  task.options.softcap == 0 ? sweep_segments<S, ScaledShift<T>>(task)
+                            : sweep_segments<S, CappedShift<T>>(task);
 }
 template <class S> void finish(const CrossEntropyTask<S>& task) noexcept {
   using T = Compute<S>;
-  task.softcap == 0 ? finish_segments<S, ScaledShift<T>>(task)
-                    : finish_segments<S, CappedShift<T>>(task);
+  task.options.softcap == 0 ? finish_segments<S, ScaledShift<T>>(task)
+                            : finish_segments<S, CappedShift<T>>(task);
 }
 
 template <class S>

@@ -2,6 +2,8 @@
 // level. No SIMD type crosses this header.
 #pragma once
 
+#include "kernels/cross_entropy_options.hpp"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -82,13 +84,9 @@ template <class S> struct CrossEntropyTask {
   const T* weight;     // per class, or null
   const T* row_weight; // per row, or null
   Size rows, cols;
-  T scale;           // 1 / temperature
-  T softcap;         // logits are softcap * tanh(logits / softcap) first; 0: not
-  T label_smoothing; // spread over all classes, over those that are not -inf, or over all but the
-                     // target
-  bool smooth_finite, smooth_others;
-  T z_loss;
-  T upstream; // d(result) / d(loss of a row of row_weight 1)
+  CrossEntropyOptionsOf<T> options; // z_loss relative to the loss, as the reduction has it
+  T scale;                          // 1 / temperature
+  T upstream;                       // d(result) / d(loss of a row of row_weight 1)
   // Results of each row; all but loss may be null.
   T* loss; // times its row_weight
   T* lse;

@@ -12,14 +12,15 @@ template <class S> SOFTSTEP_INLINE bool has_probabilities(const CrossEntropyTask
 }
 
 template <class S> SOFTSTEP_INLINE bool has_dense_mass(const CrossEntropyTask<S>& task) {
-  return has_probabilities(task) || task.label_smoothing != 0;
+  return has_probabilities(task) || task.options.smooths();
 }
 
 // Whether the exponentials can be kept between the sweeps, in dlogits or the scratch. Otherwise
 // they are made again, from the logits.
 template <class S> SOFTSTEP_INLINE bool keeps_exponentials(const CrossEntropyTask<S>& task) {
-  return (kKeepsExponentials<S> || task.scratch || !task.dlogits.data) && task.softcap == 0 &&
-         !task.smooth_finite && !task.entropy && !task.dtemperature;
+  return (kKeepsExponentials<S> || task.scratch || !task.dlogits.data) &&
+         task.options.softcap == 0 && !task.options.smooths_allowed() && !task.entropy &&
+         !task.dtemperature;
 }
 
 template <class S> struct RowTarget {
@@ -66,26 +67,29 @@ template <class S> struct RowTarget {
 
   // Dense mass of class c = keep() * probability(c) + (smoothing / classes smoothed over) *
   // smoothed(c).
-  SOFTSTEP_INLINE double keep() const { return 1 - static_cast<double>(task.label_smoothing); }
+  SOFTSTEP_INLINE double keep() const {
+    return 1 - static_cast<double>(task.options.label_smoothing);
+  }
   SOFTSTEP_INLINE Vec<T> probability(Size c) const {
     const Vec<T> q = probabilities ? load(probabilities + c) : load(wide_probabilities + c);
     return task.weight ? q * load(task.weight + c) : q;
   }
   SOFTSTEP_INLINE Vec<T> smoothed(Size c) const {
     Vec<T> q = task.weight ? load(task.weight + c) : broadcast(T(1));
-    if (task.smooth_finite)
+    if (task.options.smooths_allowed())
       q = select<T>(load(x + c) == -kInfinity<T>, Vec<T>{}, q);
-    if (task.smooth_others)
+    if (task.options.smooths_others())
       q = select<T>(without_hole<T>(point(0), c), q, Vec<T>{});
     return q;
   }
   // The dense mass, if there is any, is the same for all classes.
   SOFTSTEP_INLINE bool spreads_evenly() const {
-    return !has_probabilities(task) && !task.weight && !task.smooth_finite && !task.smooth_others;
+    return !has_probabilities(task) && !task.weight && !task.options.smooths_allowed() &&
+           !task.options.smooths_others();
   }
   SOFTSTEP_INLINE bool is_smoothed(Size c, T logit) const {
-    return !(task.smooth_finite && logit == -kInfinity<T>) &&
-           !(task.smooth_others && c == point(0));
+    return !(task.options.smooths_allowed() && logit == -kInfinity<T>) &&
+           !(task.options.smooths_others() && c == point(0));
   }
 };
 
@@ -126,7 +130,7 @@ template <class S> struct RowGathered {
   SOFTSTEP_INLINE void add_dense(const RowTarget<S>& target, Size begin, Size end, U u) {
     if (has_probabilities(target.task))
       probability.template add<T>(begin, end, [&](Size i) { return target.probability(i); }, u);
-    if (target.task.label_smoothing == 0)
+    if (!target.task.options.smooths())
       return;
     if (target.spreads_evenly()) {
       smoothed.mass += static_cast<double>(end - begin);
@@ -135,11 +139,12 @@ template <class S> struct RowGathered {
       return;
     }
     smoothed.template add<T>(begin, end, [&](Size i) { return target.smoothed(i); }, u);
-    finite += !target.task.smooth_finite ? static_cast<double>(end - begin)
-                                         : static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
-                                             return select<T>(load(target.x + i) == -kInfinity<T>,
-                                                              Vec<T>{}, broadcast(T(1)));
-                                           }));
+    finite +=
+        !target.task.options.smooths_allowed()
+            ? static_cast<double>(end - begin)
+            : static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+                return select<T>(load(target.x + i) == -kInfinity<T>, Vec<T>{}, broadcast(T(1)));
+              }));
   }
 
   template <class U> SOFTSTEP_INLINE void add_expectation(Size begin, Size end, U u) {

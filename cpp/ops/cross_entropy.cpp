@@ -20,7 +20,7 @@ double sum_kept(const CrossEntropyProblem<S, Q>& problem, Weight weight_of) {
   const auto kept = [&](Size row) {
     bool any = points == 0;
     for (Size k = 0; k < points; ++k)
-      any |= problem.target[k * rows + row] != kIgnoredRow;
+      any |= problem.target[k * problem.point_stride + row] != kIgnoredRow;
     return any;
   };
   const double cost_ns = static_cast<double>(rows * std::max<Size>(points, 1));
@@ -51,16 +51,16 @@ struct Factors {
 
 template <class S, class Q>
 Factors factors_of(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators) {
-  if (problem.reduction != Reduction::kMean)
-    return {1, problem.z_loss};
+  if (problem.options.reduction != Reduction::kMean)
+    return {1, problem.options.z_loss};
   // A mean over nothing has the gradient 0, not NaN.
   const double upstream = denominators.loss != 0 ? 1 / denominators.loss : 0;
   const double ratio = denominators.z_loss == 0 ? 1 : denominators.loss / denominators.z_loss;
-  return {upstream, problem.z_loss * ratio};
+  return {upstream, problem.options.z_loss * ratio};
 }
 
 template <class S, class Q> double scale_of(const CrossEntropyProblem<S, Q>& problem) {
-  return static_cast<double>(static_cast<Compute<S>>(1 / problem.temperature));
+  return static_cast<double>(static_cast<Compute<S>>(1 / problem.options.temperature));
 }
 
 template <class S, class Q>
@@ -78,19 +78,17 @@ CrossEntropyTask<S> task_of(const CrossEntropyProblem<S, Q>& problem, const RowT
   task.target = from(problem.target);
   task.mass = from(problem.mass);
   task.points = problem.points;
-  task.point_stride = problem.rows.rows;
+  task.point_stride = problem.point_stride;
   task.first = problem.first;
   task.weight = problem.weight;
   task.row_weight = from(problem.sample_weight);
   task.rows = tile.rows;
   task.cols = problem.rows.cols;
-  task.scale = static_cast<T>(1 / problem.temperature);
-  task.softcap = static_cast<T>(problem.softcap);
-  task.label_smoothing = static_cast<T>(problem.label_smoothing);
-  task.smooth_finite = problem.smoothing == Smoothing::kAllowed && problem.label_smoothing != 0;
-  task.smooth_others =
-      problem.smoothing == Smoothing::kExcludeTarget && problem.label_smoothing != 0;
-  task.z_loss = static_cast<T>(factors.z_loss);
+  for_each_option([]<class Option>(const char*, const auto& option,
+                                   Option& to) { to = static_cast<Option>(option); },
+                  problem.options, task.options);
+  task.options.z_loss = static_cast<T>(factors.z_loss);
+  task.scale = static_cast<T>(1 / problem.options.temperature);
   task.upstream = static_cast<T>(factors.upstream);
   task.loss = from(results.loss);
   task.lse = from(results.lse);
@@ -118,17 +116,17 @@ template <class T> bool segments_can(const RowResults<T>& results) {
 template <class S, class Q>
 double reduced(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators,
                const RowResults<Compute<S>>& results) {
-  if (problem.reduction == Reduction::kNone)
+  if (problem.options.reduction == Reduction::kNone)
     return 0;
   const double sum = sum_in_order(results.loss, problem.rows.rows);
-  return problem.reduction == Reduction::kMean ? sum / denominators.loss : sum;
+  return problem.options.reduction == Reduction::kMean ? sum / denominators.loss : sum;
 }
 
 } // namespace
 
 template <class S, class Q>
 MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem) {
-  const bool weighs_classes = problem.weight && problem.points == 1 && !problem.mass;
+  const bool weighs_classes = problem.weight && problem.by_class();
   const auto row_weight = [&](Size row) {
     return problem.sample_weight ? static_cast<double>(problem.sample_weight[row]) : 1;
   };

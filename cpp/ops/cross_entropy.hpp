@@ -7,11 +7,6 @@
 
 namespace softstep::ops {
 
-enum class Reduction { kNone, kSum, kMean };
-
-// How label smoothing spreads its mass.
-enum class Smoothing { kUniform, kExcludeTarget, kAllowed };
-
 // Results of each row; all but loss may be null. See CrossEntropyTask.
 template <class T> struct RowResults {
   T *loss, *lse, *nll, *entropy, *dtemperature;
@@ -22,15 +17,18 @@ template <class T> struct RowResults {
 template <class S, class Q = S> struct CrossEntropyProblem {
   using T = Compute<S>;
   RowProblem<S, Q> rows; // operands: logits, probabilities or nothing, dlogits or nothing
-  const std::int32_t* target = nullptr; // points x rows, checked; of probabilities: ignored rows
-  const T* mass = nullptr;              // points x rows; null: 1
-  Size points = 0;
+  CrossEntropyOptions options;
+  // Points x rows, checked; of probabilities: ignored rows. Point k of row r is at
+  // k * point_stride + r.
+  const std::int32_t* target = nullptr;
+  const T* mass = nullptr; // as target; null: 1
+  Size points = 0, point_stride = 0;
   Size first = 0;                   // the row's classes are a segment from this one on
   const T* weight = nullptr;        // per class
   const T* sample_weight = nullptr; // per row
-  double label_smoothing = 0, temperature = 1, softcap = 0, z_loss = 0;
-  Smoothing smoothing = Smoothing::kUniform;
-  Reduction reduction = Reduction::kMean;
+
+  // One class target, whose class weight counts in the mean.
+  bool by_class() const { return points == 1 && !mass; }
 };
 
 struct MeanDenominators {

@@ -5,14 +5,14 @@ what runs on this machine, and ``python -m softstep --help`` for the programs.
 """
 
 try:
-    from . import _core  # noqa: F401
+    from . import _core
 except ModuleNotFoundError as error:  # pragma: no cover - only in a tree that was not built
     raise ImportError(
         "softstep's compiled kernels are missing. Install the package (`pip install softstep`), or "
         "in a source tree build them with a C++20 compiler: `pip install -e .`"
     ) from error
 
-from softstep import _threadpoolctl, schedules
+from softstep import _foreign, _threadpoolctl, schedules
 from softstep._runtime import (
     active_isa,
     available_isas,
@@ -44,6 +44,7 @@ from softstep.optim.l2_penalty import l2_penalty
 from softstep.optim.optimizer import StepResult
 from softstep.optim.sgd import SGD
 
+_core.see_foreign_arrays(_foreign)
 _threadpoolctl.follow_imports()
 
 __all__ = [

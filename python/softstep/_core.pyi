@@ -1,6 +1,6 @@
 """The compiled extension: what the thin Python functions call with every argument given."""
 
-from typing import Any, overload, type_check_only
+from typing import Any, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,64 +46,19 @@ def log_softmax_backward(
 ) -> FloatArray: ...
 
 # Losses: (loss, gradient or None); cross-entropy also results by row and the rows' shares in a mean
-@overload
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,
-    axis: int,
-    target_probabilities: ArrayLike | None,
-    weight: ArrayLike | None,
-    sample_weight: ArrayLike | None,
-    ignore_index: int,
-    label_smoothing: float,
-    smoothing: str,
-    temperature: float,
-    softcap: float | None,
-    z_loss: float,
-    reduction: str,
-    denominator: float | None,
-    empty: str,
-    extra: None,
-    with_gradient: bool,
-    out: FloatArray | None,
-) -> tuple[Any, Any]: ...
-@overload
-def cross_entropy(
-    logits: ArrayLike,
-    target: ArrayLike,
-    axis: int,
-    target_probabilities: ArrayLike | None,
-    weight: ArrayLike | None,
-    sample_weight: ArrayLike | None,
-    ignore_index: int,
-    label_smoothing: float,
-    smoothing: str,
-    temperature: float,
-    softcap: float | None,
-    z_loss: float,
-    reduction: str,
-    denominator: float | None,
-    empty: str,
-    extra: tuple[str, ...],
-    with_gradient: bool,
-    out: FloatArray | None,
-) -> tuple[Any, Any, dict[str, FloatArray], float, float]: ...
-def cross_entropy_rows(
-    logits: ArrayLike,
-    target: ArrayLike,
-    target_probabilities: ArrayLike | None,
-    weight: ArrayLike | None,
-    sample_weight: ArrayLike | None,
-    ignore_index: int,
-    label_smoothing: float,
-    smoothing: str,
-    temperature: float,
-    softcap: float | None,
-    z_loss: float,
-    reduction: str,
-    denominator: float | None,
-    empty: str,
-) -> tuple[NDArray[np.bool_] | None, float, float]: ...
+    axis: int = ...,
+    target_probabilities: ArrayLike | None = ...,
+    weight: ArrayLike | None = ...,
+    sample_weight: ArrayLike | None = ...,
+    extra: tuple[str, ...] | None = ...,
+    with_gradient: bool = ...,
+    out: FloatArray | None = ...,
+    **options: Any,
+) -> tuple[Any, ...]: ...
+def cross_entropy_numbers(by_class: bool = ..., **options: Any) -> dict[str, float]: ...
 def squared_error(
     predictions: ArrayLike,
     target: ArrayLike,
@@ -133,45 +88,69 @@ def hinge(
 @type_check_only
 class pybind11_type(type): ...
 
-# One process' classes of rows that are spread over several
-class CrossEntropyShard(metaclass=pybind11_type):
-    def __init__(
-        self,
+# Arguments checked once, for chunks of the rows and segments of the classes
+class CrossEntropyCall(metaclass=pybind11_type):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # only by these:
+    @staticmethod
+    def of_chunks(
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        target: ArrayLike,
+        *,
+        target_probabilities: ArrayLike | None,
+        class_weight: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        first: int | None = ...,
+        total: int = ...,
+        **options: Any,
+    ) -> CrossEntropyCall: ...
+    @staticmethod
+    def of_segment(
         logits: ArrayLike,
         target: ArrayLike,
+        *,
         axis: int,
         target_probabilities: ArrayLike | None,
         weight: ArrayLike | None,
         sample_weight: ArrayLike | None,
-        ignore_index: int,
-        label_smoothing: float,
-        smoothing: str,
-        temperature: float,
-        softcap: float | None,
-        z_loss: float,
-        reduction: str,
-        denominator: float | None,
-        empty: str,
         first: int,
         total: int,
         with_gradient: bool,
         out: FloatArray | None,
-    ) -> None: ...
+        **options: Any,
+    ) -> tuple[CrossEntropyCall, FloatArray, FloatArray | None]: ...
     @property
-    def rows(self) -> int: ...
+    def counts(self) -> NDArray[np.bool_] | None: ...
     @property
     def used(self) -> list[int]: ...
     @property
-    def loss_denominator(self) -> float: ...
+    def sample_weight(self) -> FloatArray | None: ...
     @property
     def z_denominator(self) -> float: ...
     @property
     def denominator_is_part(self) -> bool: ...
-    def sweep(self) -> NDArray[np.float64]: ...
+    loss_denominator: float
+    def keep(self, rows: FloatArray) -> None: ...
+    def classes(self, begin: int, end: int) -> NDArray[np.int32]: ...
+    def run(
+        self,
+        logits: FloatArray,
+        begin: int,
+        probabilities: FloatArray | None,
+        with_gradient: bool,
+    ) -> Any: ...
+    def sweep(
+        self, logits: FloatArray, begin: int = ..., probabilities: FloatArray | None = ...
+    ) -> NDArray[np.float64]: ...
     def shift(self, sums: NDArray[np.float64], maxima: NDArray[np.float64]) -> None: ...
     def finish(
-        self, sums: NDArray[np.float64], loss_denominator: float, z_denominator: float
-    ) -> tuple[Any, FloatArray | None]: ...
+        self,
+        logits: FloatArray,
+        sums: NDArray[np.float64],
+        out: FloatArray | None,
+        begin: int = ...,
+        probabilities: FloatArray | None = ...,
+    ) -> Any: ...
 
 class UpdatePlan(metaclass=pybind11_type):
     def __init__(
@@ -203,6 +182,7 @@ def active_isa() -> str: ...
 def available_isas() -> list[str]: ...
 def use_isa(isa: str) -> None: ...
 def release_results() -> None: ...
+def see_foreign_arrays(views: object) -> None: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def thread_limit() -> int: ...

@@ -95,8 +95,8 @@ def test_no_target_is_read_after_the_kernel(
     loss, expected = ss.cross_entropy(x, extra=names, **options)
     kernel = _core.cross_entropy
 
-    def and_then_they_change(*arguments: Any) -> Any:
-        results = kernel(*arguments)
+    def and_then_they_change(*arguments: Any, **named: Any) -> Any:
+        results = kernel(*arguments, **named)
         target[...] = bad
         return results
 

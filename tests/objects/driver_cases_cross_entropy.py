@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softstep import _core
 from tests import reference as ref
 from tests.objects.driver_case import DTYPES, Case, overflown
 from tests.objects.driver_cases import magnitude, special_logits
@@ -55,10 +56,8 @@ def targets(
 
 
 def kernel_options(options: dict[str, Any]) -> dict[str, float]:
-    taken = {k: v for k, v in options.items() if k in ("label_smoothing", "softcap", "z_loss")}
-    how = options.get("smoothing", "uniform")
-    taken |= {"smooth_others": how == "exclude_target", "smooth_finite": how == "allowed"}
-    return taken | {"scale": 1 / options.get("temperature", 1.0), "upstream": 0.5}
+    scale = 1 / options.get("temperature", 1.0)
+    return {**_core.cross_entropy_numbers(**options), "scale": scale, "upstream": 0.5}
 
 
 def expected_of(x: NDArray[Any], given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_every_family_of_every_level(driver: Path, cases: list[Case], tmp_path: 
     levels = {level for level, *_ in lines}
     assert len(lines) == len(levels) * len({(case.family, case.dtype) for case in cases})
     if command(driver) == [str(driver)]:
-        objects = " ".join(str(path) for path in driver.parents[2].rglob("*.o"))
+        objects = " ".join(str(path) for path in driver.parents[3].rglob("*.o"))
         assert levels == {isa for isa in ss.available_isas() if f"kernels_{isa}." in objects}
 
 

@@ -17,8 +17,7 @@ from softstep.head.arguments import (
 from softstep.head.chunks import ChunkLoop
 from softstep.head.filter import check_filter
 from softstep.head.targets import Targets
-from softstep.losses.cross_entropy import Empty, Reduction, Smoothing
-from softstep.losses.options import Options
+from softstep.losses.options import Empty, Options, Reduction, Smoothing
 
 Gradient = Literal["hidden", "weight", "bias"]
 
@@ -105,10 +104,7 @@ def linear_cross_entropy(
     >>> round(ss.cross_entropy(hidden @ weight.T, [0, 1]), 6)
     0.220095
     """
-    options = Options(
-        ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss, reduction,
-        denominator, empty,
-    )  # fmt: skip
+    options = Options.among(locals())
     head = check_head(hidden, weight, bias)
     limit = check_workspace(workspace)
     targets = Targets(
@@ -201,10 +197,7 @@ def linear_cross_entropy_with_grad(
     >>> gradients.dweight is dweight, gradients.dhidden
     (True, None)
     """
-    options = Options(
-        ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss, reduction,
-        denominator, empty,
-    )  # fmt: skip
+    options = Options.among(locals())
     head = check_head(hidden, weight, bias)
     limit = check_workspace(workspace)
     eps = check_filter(filter_eps)

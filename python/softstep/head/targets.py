@@ -23,63 +23,45 @@ class Targets:
         sample_weight: ArrayLike | None,
         options: Options,
         shift: bool,
+        **segment: int,
     ) -> None:
         lead, classes = head.hidden.shape[:-1], len(head.weight)
         self.dtype = head.dtype
-        target = np.asarray(target)
-        self.dense = target_probabilities is None and target.dtype.kind not in "iub"
-        if not self.dense:
-            target = np.array(target)  # checked once, and used as it was checked
-        parts: list[Any] = [target, target_probabilities, sample_weight]
+        parts: Any = [np.asarray(target), target_probabilities, sample_weight]
         positions = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)
         if shift:
             parts = _shifted(parts, lead)
-            positions = positions[..., :-1]
-        self.target, probabilities, weights = parts
+            positions = np.ascontiguousarray(positions[..., :-1])
+        classes_or_masses, probabilities, weights = parts
         self.shape = positions.shape
-        # What the kernel checks has no logits yet, and dense probabilities may be large.
-        logits = np.broadcast_to(np.zeros((), head.dtype), (*self.shape, classes))
-        seen = self.target
-        if self.dense:
-            seen = np.broadcast_to(np.zeros((), seen.dtype), seen.shape)
-        try:
-            counts, denominator, z_denominator = self._check(
-                logits, seen, probabilities, class_weight, weights, options
-            )
-        except (TypeError, ValueError) as error:
-            if str(error).startswith("weight:"):
-                raise type(error)(f"class_{error}") from None
-            raise
-        self._count, self._positions = positions.size, positions.reshape(-1)
-        self._keep(None if counts is None or counts.all() else np.flatnonzero(counts))
-        self._divide_by(denominator)
-        if options.z_loss and denominator and z_denominator:
-            options = options._replace(z_loss=options.z_loss * denominator / z_denominator)
-        self._options, self.reduction = options, options.reduction
-        self._class_weight = _as_computed(class_weight, head.dtype)
-        self._sample_weight = _flat(_as_computed(weights, head.dtype), 0)
-        self._probabilities = _flat(_as_computed(probabilities, head.dtype), 1)
-        if not self.dense:
-            self.target = _flat(self.target, 0 if probabilities is None else 1)
-
-    def _check(
-        self,
-        logits: FloatArray,
-        target: FloatArray,
-        probabilities: Any,
-        class_weight: Any,
-        sample_weight: Any,
-        options: Options,
-    ) -> tuple[Any, float, float]:
-        """Return which rows count, None for all, and what a mean divides the two losses by."""
-        return _core.cross_entropy_rows(
-            logits, target, probabilities, class_weight, sample_weight, *options
+        self.call = _core.CrossEntropyCall.of_chunks(
+            (*self.shape, classes),
+            head.dtype,
+            classes_or_masses,
+            target_probabilities=probabilities,
+            class_weight=class_weight,
+            sample_weight=weights,
+            **segment,
+            **options._asdict(),
         )
+        self.dense = probabilities is None and classes_or_masses.dtype.kind not in "iub"
+        self._probabilities: FloatArray | None = classes_or_masses if self.dense else None
+        self.reduction, self.empty = options.reduction, options.empty
+        self._count, self.rows = positions.size, positions.reshape(-1)
+        self._kept: FloatArray | None = None
+        counts = self.call.counts
+        if counts is not None and not counts.all():
+            self.keep(np.flatnonzero(counts))
+        # A part of what a mean divides by is summed later; until then it is not 0.
+        self.denominator = 1.0
+        if not self.call.denominator_is_part:
+            self._divide_by(self.call.loss_denominator)
 
-    def _keep(self, kept: FloatArray | None) -> None:
-        """Set which positions count, in which order; None for all."""
-        self._kept = kept
-        self.rows = self._positions if kept is None else self._positions[kept]
+    def keep(self, rows: FloatArray) -> None:
+        """Go on with these of the rows, in this order."""
+        self.call.keep(rows)
+        self.rows = self.rows[rows]
+        self._kept = rows if self._kept is None else self._kept[rows]
 
     def _divide_by(self, denominator: float) -> None:
         """Set what a mean divides by."""
@@ -88,17 +70,16 @@ class Targets:
                 "class_weight, sample_weight: expected weights whose sum over the rows, which the "
                 f"mean divides by, is finite and not negative, got {denominator}"
             )
-        self.denominator = denominator
+        self.denominator = self.call.loss_denominator = denominator
         if denominator == 0:  # a mean over nothing, whose gradient is 0
-            self._keep(np.empty(0, np.intp))
+            self.keep(np.empty(0, np.int64))
 
     @property
     def copies_probabilities(self) -> bool:
         """Whether the probabilities of a chunk cannot be used where they lie."""
-        return self.dense and not (
-            self._kept is None
-            and self.target.dtype == self.dtype
-            and self.target.flags.c_contiguous
+        q = self._probabilities
+        return q is not None and not (
+            self._kept is None and q.dtype == self.dtype and q.flags.c_contiguous
         )
 
     def new_losses(self) -> FloatArray:
@@ -112,7 +93,7 @@ class Targets:
     @property
     def no_rows_loss(self) -> float:
         """The reduced loss of a call in which no row counts."""
-        is_nan = self.reduction == "mean" and self.denominator == 0 and self._options.empty == "nan"
+        is_nan = self.reduction == "mean" and self.denominator == 0 and self.empty == "nan"
         return np.nan if is_nan else 0.0
 
     def picked(self, begin: int, end: int) -> Any:
@@ -121,17 +102,14 @@ class Targets:
 
     def classes(self, begin: int, end: int) -> FloatArray:
         """Return the classes that rows [begin, end) have as targets; none if they are dense."""
-        if self.dense:
-            return np.empty(0, np.intp)
-        found: FloatArray = self.target[self.picked(begin, end)].reshape(-1)
-        kept: FloatArray = found[found != self._options.ignore_index]
-        return kept.astype(np.intp)
+        return self.call.classes(begin, end)
 
     def shares(self, begin: int, end: int) -> FloatArray:
         """Return what rows [begin, end) count in the reduced loss, without class weights."""
         share: FloatArray = np.ones(end - begin, self.dtype)
-        if self._sample_weight is not None:
-            np.abs(self._sample_weight[self.picked(begin, end)], out=share)
+        weight = self.call.sample_weight
+        if weight is not None:
+            np.abs(weight.reshape(-1)[begin:end], out=share)
         np.divide(share, self.denominator, out=share)
         return share
 
@@ -146,43 +124,24 @@ class Targets:
 
         `probabilities` is scratch for dense targets that cannot be used where they lie.
         """
-        options = self._options
-        if options.reduction == "mean":
-            options = options._replace(denominator=self.denominator)
-        target, sparse, sample_weight = self._rows_of(logits, begin, probabilities)
-        result = _core.cross_entropy(
-            logits,
-            target,
-            -1,
-            sparse,
-            self._class_weight,
-            sample_weight,
-            *options,
-            None,
-            with_gradient,
-            logits if with_gradient else None,
-        )
-        return result[0]
+        dense = self.probabilities_of(logits, begin, probabilities)
+        return self.call.run(logits, begin, dense, with_gradient)
 
-    def _rows_of(
-        self, logits: FloatArray, begin: int, probabilities: FloatArray | None
-    ) -> tuple[Any, Any, Any]:
-        """Return target, sparse probabilities and sample weights of the rows of `logits`."""
+    def probabilities_of(
+        self, logits: FloatArray, begin: int, scratch: FloatArray | None
+    ) -> FloatArray | None:
+        """Return the dense targets of the rows of `logits`."""
+        q = self._probabilities
+        if q is None:
+            return None
         picked = self.picked(begin, begin + len(logits))
-        if not self.dense:
-            target = self.target[picked]
-        elif probabilities is None:
-            target = self.target.reshape(self._count, logits.shape[-1])[picked]
-        else:
-            target = probabilities[: len(logits)]
-            rows = np.arange(self._count)[picked]
-            for to, row in zip(target, rows, strict=True):
-                to[...] = self.target[np.unravel_index(row, self.shape)]
-        return (
-            target,
-            None if self._probabilities is None else self._probabilities[picked],
-            None if self._sample_weight is None else self._sample_weight[picked],
-        )
+        if scratch is None:
+            rows: FloatArray = q.reshape(self._count, logits.shape[-1])[picked]
+            return rows
+        part = scratch[: len(logits)]
+        for to, row in zip(part, np.arange(self._count)[picked], strict=True):
+            to[...] = q[np.unravel_index(row, self.shape)]
+        return part
 
 
 def _shifted(parts: list[Any], lead: tuple[int, ...]) -> list[Any]:
@@ -200,14 +159,3 @@ def _shifted(parts: list[Any], lead: tuple[int, ...]) -> list[Any]:
             )
     rest = (*(slice(None),) * axis, slice(1, None))
     return [None if array is None else array[rest] for array in arrays]
-
-
-def _as_computed(values: ArrayLike | None, dtype: np.dtype[Any]) -> Any:
-    return None if values is None else np.array(values, dtype)
-
-
-def _flat(array: Any, kept: int) -> Any:
-    """All axes but the last `kept` as one."""
-    if array is None:
-        return None
-    return array.reshape(-1, *array.shape[array.ndim - kept :])

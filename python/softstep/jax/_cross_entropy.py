@@ -6,12 +6,9 @@ import jax.numpy as jnp
 
 import softstep._core as _core
 from softstep.jax._class_axes import as_float, as_mask, normalised, one_axis
-from softstep.jax._cross_entropy_vjp import Options, losses, reduced_loss
+from softstep.jax._cross_entropy_vjp import Static, losses, reduced_loss
 from softstep.jax._ffi import Array, Axis
-
-# The numbers of ops::Smoothing and ops::Reduction.
-_SMOOTHING = {"uniform": 0, "exclude_target": 1, "allowed": 2}
-_REDUCTION = {"none": 0, "sum": 1, "mean": 2}
+from softstep.losses.options import Options
 
 
 def cross_entropy(
@@ -124,54 +121,18 @@ def cross_entropy(
         classes = classes if classes.dtype == x.dtype else classes.astype(computed)
     if weight is not None:
         weight = shaped(weight, "weight", (x.shape[class_axis],)).astype(computed)
-    options = checked_options(
-        by_class,
-        class_axis,
-        ignore_index,
-        label_smoothing,
-        smoothing,
-        temperature,
-        softcap,
-        z_loss,
-        reduction,
-        inplace,
-    )
+    static = checked(by_class, class_axis, Options.among(locals()), inplace)
     if reduction != "none":
-        return reduced_loss(options, x, classes, mask, weight, rows)
-    result = losses(options, x, classes, mask, weight)
+        return reduced_loss(static, x, classes, mask, weight, rows)
+    result = losses(static, x, classes, mask, weight)
     # Not 0 * NaN: a row that does not count adds nothing, whatever it holds.
     return result if rows is None else jnp.where(rows == 0, 0, result) * rows
 
 
-def checked_options(
-    by_class: bool,
-    axis: int,
-    ignore_index: int,
-    label_smoothing: float,
-    smoothing: str,
-    temperature: float,
-    softcap: float | None,
-    z_loss: float,
-    reduction: str,
-    inplace: bool,
-) -> Options:
-    """Return the options, after a call on one row that refuses what the package refuses."""
-    shape = (label_smoothing, smoothing, temperature, softcap, z_loss, reduction)
-    target = [0] if by_class else [[1.0, 0.0]]
-    _core.cross_entropy(
-        [[0.0, 0.0]], target, -1, None, None, None, -100, *shape, None, "nan", None, False, None
-    )
-    return Options(
-        axis,
-        int(ignore_index),
-        _SMOOTHING[smoothing],
-        _REDUCTION[reduction],
-        float(label_smoothing),
-        float(temperature),
-        0.0 if softcap is None else float(softcap),
-        float(z_loss),
-        inplace,
-    )
+def checked(by_class: bool, axis: int, options: Options, inplace: bool) -> Static:
+    """Return what is known when a call is traced; refuses what the package refuses."""
+    numbers = _core.cross_entropy_numbers(by_class, **options._asdict())
+    return Static(axis, inplace, options, tuple(numbers.items()))
 
 
 def shaped(array: Any, name: str, shape: tuple[int, ...]) -> Array:

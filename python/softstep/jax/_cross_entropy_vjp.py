@@ -13,24 +13,20 @@ from jax.custom_derivatives import SymbolicZero
 
 from softstep.jax._ffi import Array, call
 from softstep.jax._softmax import log_probabilities
+from softstep.losses.options import Options
 
 
-class Options(NamedTuple):
-    """What is known when the call is traced; the choices as the kernel numbers them."""
+class Static(NamedTuple):
+    """What is known when the call is traced."""
 
     axis: int  # counted from the end
-    ignore_index: int
-    smoothing: int
-    reduction: int
-    label_smoothing: float
-    temperature: float
-    softcap: float  # 0: none
-    z_loss: float
     inplace: bool
+    options: Options
+    numbers: tuple[tuple[str, float], ...]  # the options as the handler takes them
 
 
 def run(
-    options: Options,
+    static: Static,
     gradient: bool,
     logits: Array,
     target: Array,
@@ -41,80 +37,81 @@ def run(
     """Return [loss] or [loss, dlogits]."""
     computed = jnp.float64 if logits.dtype == jnp.float64 else jnp.float32
     batch = list(logits.shape)
-    del batch[options.axis]
-    results = [(() if options.reduction else tuple(batch), computed)]
+    del batch[static.axis]
+    results = [(tuple(batch) if static.options.reduction == "none" else (), computed)]
     if gradient:
         results.append((logits.shape, logits.dtype))
     return call(
         "softstep_cross_entropy",
         results,
         [logits, target, mask, weight, rows],
-        {0: 1} if gradient and options.inplace else None,
+        {0: 1} if gradient and static.inplace else None,
         ndim=logits.ndim,
         masked=mask is not None,
         weighted=weight is not None,
         rows_weighted=rows is not None,
-        **{key: value for key, value in options._asdict().items() if key != "inplace"},
+        axis=static.axis,
+        **dict(static.numbers),
     )
 
 
 def _losses(
-    options: Options, logits: Array, target: Array, mask: Array | None, weight: Array | None
+    static: Static, logits: Array, target: Array, mask: Array | None, weight: Array | None
 ) -> Array:
-    return run(options, False, logits, target, mask, weight, None)[0]
+    return run(static, False, logits, target, mask, weight, None)[0]
 
 
-def _losses_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
+def _losses_forward(static: Static, *arguments: Any) -> tuple[Array, Any]:
     logits, target, mask, weight = values(arguments)
     refuse(weight=arguments[3])
     by_target = arguments[1].perturbed
-    return _losses(options, logits, target, mask, weight), (logits, target, mask, weight, by_target)
+    return _losses(static, logits, target, mask, weight), (logits, target, mask, weight, by_target)
 
 
-def _losses_backward(options: Options, residuals: Any, upstream: Any) -> tuple[Any, ...]:
+def _losses_backward(static: Static, residuals: Any, upstream: Any) -> tuple[Any, ...]:
     logits, target, mask, weight, by_target = residuals
     rows = instantiated(upstream)
     dtarget = None
     if by_target:
-        dtarget = _target_gradient(options, logits, target, mask, weight, rows)
-    _, dlogits = run(options, True, logits, target, mask, weight, rows)
+        dtarget = _target_gradient(static, logits, target, mask, weight, rows)
+    _, dlogits = run(static, True, logits, target, mask, weight, rows)
     return dlogits, dtarget, None, None
 
 
 def _reduced(
-    options: Options,
+    static: Static,
     logits: Array,
     target: Array,
     mask: Array | None,
     weight: Array | None,
     rows: Array | None,
 ) -> Array:
-    return run(options, False, logits, target, mask, weight, rows)[0]
+    return run(static, False, logits, target, mask, weight, rows)[0]
 
 
-def _reduced_forward(options: Options, *arguments: Any) -> tuple[Array, Any]:
+def _reduced_forward(static: Static, *arguments: Any) -> tuple[Array, Any]:
     logits, target, mask, weight, rows = values(arguments)
     refuse(weight=arguments[3], sample_weight=arguments[4])
     dtarget = None
     if arguments[1].perturbed:
         batch = list(logits.shape)
-        del batch[options.axis]
+        del batch[static.axis]
         share = jnp.ones(batch, logits.dtype) if rows is None else rows
-        if options.reduction == 2:  # the mean over probabilities
+        if static.options.reduction == "mean":  # the mean over probabilities
             share = share / jnp.where(share.sum() == 0, 1, share.sum())
-        dtarget = _target_gradient(options, logits, target, mask, weight, share)
-    loss, dlogits = run(options, True, logits, target, mask, weight, rows)
+        dtarget = _target_gradient(static, logits, target, mask, weight, share)
+    loss, dlogits = run(static, True, logits, target, mask, weight, rows)
     return loss, (dlogits, dtarget)
 
 
-def _reduced_backward(options: Options, residuals: Any, upstream: Any) -> tuple[Any, ...]:
+def _reduced_backward(static: Static, residuals: Any, upstream: Any) -> tuple[Any, ...]:
     g = instantiated(upstream)
     dlogits, dtarget = (None if d is None else (g * d).astype(d.dtype) for d in residuals)
     return dlogits, dtarget, None, None, None
 
 
 def _target_gradient(
-    options: Options,
+    static: Static,
     logits: Array,
     target: Array,
     mask: Array | None,
@@ -123,13 +120,14 @@ def _target_gradient(
 ) -> Array:
     """Return ``-rows (1 - eps) w log p``: 0 in rows and at classes that do not count."""
     wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    options = static.options
     if options.softcap:
         capped = options.softcap * jnp.tanh(wide / options.softcap)
         wide = jnp.where(wide == -jnp.inf, wide, capped)
-    logp = log_probabilities(wide, mask, options.axis, options.temperature)
-    factor = jnp.expand_dims(rows, options.axis) * (1 - options.label_smoothing)
+    logp = log_probabilities(wide, mask, static.axis, options.temperature)
+    factor = jnp.expand_dims(rows, static.axis) * (1 - options.label_smoothing)
     if weight is not None:
-        factor = factor * jnp.expand_dims(weight, tuple(range(1, -options.axis)))
+        factor = factor * jnp.expand_dims(weight, tuple(range(1, -static.axis)))
     counts = factor != 0 if mask is None else (factor != 0) & mask
     return jnp.where(counts, -factor * logp, 0).astype(target.dtype)
 

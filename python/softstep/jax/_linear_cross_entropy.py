@@ -5,9 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from softstep.jax._class_axes import as_float
-from softstep.jax._cross_entropy import checked_options, shaped
+from softstep.jax._cross_entropy import checked, shaped
+from softstep.jax._cross_entropy_vjp import Static
 from softstep.jax._ffi import Array
 from softstep.jax._linear_cross_entropy_vjp import linear_losses, linear_reduced
+from softstep.losses.options import Options
 
 _WORKSPACE = 64 << 20
 
@@ -97,18 +99,7 @@ def linear_cross_entropy(
     by_class = not jnp.issubdtype(t.dtype, jnp.floating)
     t = shaped(t, "target", batch if by_class else (*batch, classes))
     b = None if bias is None else shaped(as_float(bias, "bias"), "bias", (classes,))
-    options = checked_options(
-        by_class,
-        -1,
-        ignore_index,
-        label_smoothing,
-        smoothing,
-        temperature,
-        softcap,
-        z_loss,
-        reduction,
-        True,
-    )
+    static = checked(by_class, -1, Options.among(locals()), True)
     computed = jnp.float64 if jnp.float64 in (h.dtype, w.dtype) else jnp.float32
     if class_weight is not None:
         class_weight = shaped(class_weight, "class_weight", (classes,)).astype(computed)
@@ -120,14 +111,14 @@ def linear_cross_entropy(
     count = rows.size
     flat = (h.reshape(count, -1), w, b, t.reshape(count, *t.shape[len(batch) :]), class_weight)
     if reduction == "none":
-        result = linear_losses((options, chunk), *flat).reshape(batch)
+        result = linear_losses((static, chunk), *flat).reshape(batch)
         return jnp.where(rows == 0, 0, result) * rows
     if reduction == "sum":
-        return linear_reduced((options, chunk), *flat, rows.reshape(count))
-    return _mean(options, chunk, flat, rows.reshape(count))
+        return linear_reduced((static, chunk), *flat, rows.reshape(count))
+    return _mean(static, chunk, flat, rows.reshape(count))
 
 
-def _mean(options: Any, chunk: int, flat: tuple[Any, ...], rows: Array) -> Array:
+def _mean(static: Static, chunk: int, flat: tuple[Any, ...], rows: Array) -> Array:
     """Divide the rows' weights, so that the sum is the mean.
 
     The z-loss divides by the sum of `rows` and the rest by that of ``w[t] rows``: the class weights
@@ -137,7 +128,7 @@ def _mean(options: Any, chunk: int, flat: tuple[Any, ...], rows: Array) -> Array
     kept = rows
     if t.ndim == 1:
         classes = others[1].shape[0]
-        is_class = (t != options.ignore_index) & (t >= 0) & (t < classes)
+        is_class = (t != static.options.ignore_index) & (t >= 0) & (t < classes)
         kept = jnp.where(is_class, rows, 0)
     total = z_total = kept.sum()
     if t.ndim == 1 and class_weight is not None:
@@ -145,7 +136,8 @@ def _mean(options: Any, chunk: int, flat: tuple[Any, ...], rows: Array) -> Array
         total = (kept * class_weight[index]).sum()
         class_weight = class_weight * _quotient(z_total, total)
     scaled = rows * _quotient(total != 0, z_total)
-    loss = linear_reduced((options._replace(reduction=1), chunk), *others, t, class_weight, scaled)
+    summed = checked(t.ndim == 1, -1, static.options._replace(reduction="sum"), True)
+    loss = linear_reduced((summed, chunk), *others, t, class_weight, scaled)
     return jnp.where(total == 0, jnp.nan, loss)
 
 

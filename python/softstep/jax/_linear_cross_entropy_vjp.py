@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from softstep.jax._cross_entropy_vjp import Options, instantiated, refuse, run, values
+from softstep.jax._cross_entropy_vjp import Static, instantiated, refuse, run, values
 from softstep.jax._ffi import Array
 
-Static = tuple[Options, int]  # and the rows of a chunk
+Chunked = tuple[Static, int]  # and the rows of a chunk
 
 
 class _Wanted(NamedTuple):
@@ -25,7 +25,7 @@ _NOTHING = _Wanted(False, False, False)
 
 
 def _chunks(
-    static: Static,
+    static: Chunked,
     wanted: _Wanted,
     hidden: Array,
     weight: Array,
@@ -35,8 +35,8 @@ def _chunks(
     rows: Array | None,
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
     """Return the loss, or one for each row, and the gradients that are wanted."""
-    options, chunk = static
-    count, by_row = hidden.shape[0], options.reduction == 0
+    call, chunk = static
+    count, by_row = hidden.shape[0], call.options.reduction == "none"
     computed = jnp.float64 if jnp.float64 in (hidden.dtype, weight.dtype) else jnp.float32
     matrix = weight.astype(computed)
     parts = max(1, -(-count // chunk))
@@ -53,13 +53,13 @@ def _chunks(
         logits = h @ matrix.T
         if bias is not None:
             logits = logits + bias.astype(computed)
-        loss, *gradient = run(options, any(wanted), logits, t, None, class_weight, s)
+        loss, *gradient = run(call, any(wanted), logits, t, None, class_weight, s)
         total, dweight, dbias = sums
         dhidden = None
         if wanted.hidden:
             dhidden = (gradient[0] @ matrix).astype(hidden.dtype)
         if wanted.weight:
-            used = jnp.where(_used(options, t, s, matrix)[:, None], h, 0)
+            used = jnp.where(_used(call, t, s, matrix)[:, None], h, 0)
             dweight = dweight + gradient[0].T @ used
         if wanted.bias:
             dbias = dbias + gradient[0].sum(axis=0)
@@ -88,11 +88,11 @@ def _chunks(
     )
 
 
-def _used(options: Options, target: Array, rows: Array, matrix: Array) -> Array:
+def _used(call: Static, target: Array, rows: Array, matrix: Array) -> Array:
     """Tell which rows have a gradient; what the others hold must not meet a product."""
     used = rows != 0
     if target.ndim == 1:
-        used &= (target != options.ignore_index) & (target >= 0) & (target < matrix.shape[0])
+        used &= (target != call.options.ignore_index) & (target >= 0) & (target < matrix.shape[0])
     return used
 
 
@@ -101,33 +101,33 @@ def _wanted(arguments: tuple[Any, ...]) -> _Wanted:
     return _Wanted(hidden.perturbed, weight.perturbed, bias is not None and bias.perturbed)
 
 
-def _losses(static: Static, *arguments: Any) -> Array:
+def _losses(static: Chunked, *arguments: Any) -> Array:
     return _chunks(static, _NOTHING, *(*arguments, None))[0]
 
 
-def _losses_forward(static: Static, *arguments: Any) -> tuple[Array, Any]:
+def _losses_forward(static: Chunked, *arguments: Any) -> tuple[Array, Any]:
     refuse(target=arguments[3], class_weight=arguments[4])
     arrays = values(arguments)
     return _losses(static, *arrays), (arrays, _wanted(arguments))
 
 
-def _losses_backward(static: Static, residuals: Any, upstream: Any) -> tuple[Any, ...]:
+def _losses_backward(static: Chunked, residuals: Any, upstream: Any) -> tuple[Any, ...]:
     arrays, wanted = residuals
     _, *gradients = _chunks(static, wanted, *(*arrays, instantiated(upstream)))
     return (*gradients, None, None)
 
 
-def _reduced(static: Static, *arguments: Any) -> Array:
+def _reduced(static: Chunked, *arguments: Any) -> Array:
     return _chunks(static, _NOTHING, *arguments)[0]
 
 
-def _reduced_forward(static: Static, *arguments: Any) -> tuple[Array, Any]:
+def _reduced_forward(static: Chunked, *arguments: Any) -> tuple[Array, Any]:
     refuse(target=arguments[3], class_weight=arguments[4], sample_weight=arguments[5])
     loss, *gradients = _chunks(static, _wanted(arguments), *values(arguments))
     return loss, gradients
 
 
-def _reduced_backward(static: Static, gradients: Any, upstream: Any) -> tuple[Any, ...]:
+def _reduced_backward(static: Chunked, gradients: Any, upstream: Any) -> tuple[Any, ...]:
     g = instantiated(upstream)
     scaled = (None if one is None else (g * one).astype(one.dtype) for one in gradients)
     return (*scaled, None, None, None)

@@ -8,10 +8,8 @@ from numpy.typing import ArrayLike
 import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.losses.extra_results import extra_results
+from softstep.losses.options import Empty, Reduction, Smoothing
 
-Reduction = Literal["none", "sum", "mean"]
-Empty = Literal["nan", "zero", "raise"]
-Smoothing = Literal["uniform", "exclude_target", "allowed"]
 Extra = Literal[
     "lse",
     "z_loss",
@@ -136,27 +134,26 @@ def cross_entropy(
     >>> results["correct"], results["argmax"]
     (1, array([2, 2], dtype=int32))
     """
-    arguments = (
+    if extra:
+        loss, _, results = extra_results(locals())
+        return loss, results
+    return _core.cross_entropy(
         logits,
         target,
         axis,
         target_probabilities,
         weight,
         sample_weight,
-        ignore_index,
-        label_smoothing,
-        smoothing,
-        temperature,
-        softcap,
-        z_loss,
-        reduction,
-        denominator,
-        empty,
-    )
-    if extra:
-        loss, _, results = extra_results(*arguments, extra, False, None)
-        return loss, results
-    return _core.cross_entropy(*arguments, None, False, None)[0]
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        smoothing=smoothing,
+        temperature=temperature,
+        softcap=softcap,
+        z_loss=z_loss,
+        reduction=reduction,
+        denominator=denominator,
+        empty=empty,
+    )[0]
 
 
 def cross_entropy_with_grad(
@@ -223,23 +220,25 @@ def cross_entropy_with_grad(
     array([[-0.25,  0.25],
            [ 0.25, -0.25]])
     """
-    arguments = (
+    if extra:
+        return extra_results(locals(), with_gradient=True)
+    # More than 16 by name, and Python would make a dict of them.
+    return _core.cross_entropy(
         logits,
         target,
         axis,
         target_probabilities,
         weight,
         sample_weight,
-        ignore_index,
-        label_smoothing,
-        smoothing,
-        temperature,
-        softcap,
-        z_loss,
-        reduction,
-        denominator,
-        empty,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        smoothing=smoothing,
+        temperature=temperature,
+        softcap=softcap,
+        z_loss=z_loss,
+        reduction=reduction,
+        denominator=denominator,
+        empty=empty,
+        with_gradient=True,
+        out=out,
     )
-    if extra:
-        return extra_results(*arguments, extra, True, out)
-    return _core.cross_entropy(*arguments, None, True, out)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 import softstep._core as _core
 from softstep._foreign import as_array
 from softstep._typing import FloatArray
-from softstep.losses.cross_entropy import Reduction
+from softstep.losses.options import Reduction
 
 
 def hinge(

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 import softstep._core as _core
 from softstep._typing import FloatArray
-from softstep.losses.cross_entropy import Reduction
+from softstep.losses.options import Reduction
 
 
 def squared_error(

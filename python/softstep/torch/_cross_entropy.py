@@ -3,12 +3,17 @@
 from typing import Any
 
 import torch
-from torch.nn import _reduction as legacy
+from torch.nn._reduction import legacy_get_string
 
-from softstep.losses.options import Options
+from softstep.losses.options import Empty, Options, Reduction, Smoothing
 from softstep.torch import _composed, _operators
 from softstep.torch._cross_entropy_kernel import differentiable, evaluate
 from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, is_transformed
+
+legacy_reduction: Any = legacy_get_string
+
+# What PyTorch's function has not, of what belongs to no batch.
+EXTENSIONS = {*Options._fields, "inplace"} - {"ignore_index", "reduction", "label_smoothing"}
 
 
 def cross_entropy(
@@ -18,17 +23,17 @@ def cross_entropy(
     size_average: bool | None = None,
     ignore_index: int = -100,
     reduce: bool | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     *,
     target_probabilities: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
-    smoothing: str = "uniform",
+    smoothing: Smoothing = "uniform",
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
     denominator: float | None = None,
-    empty: str = "nan",
+    empty: Empty = "nan",
     inplace: bool = False,
 ) -> torch.Tensor:
     """`torch.nn.functional.cross_entropy`, with the gradient computed in the forward.
@@ -80,7 +85,7 @@ def cross_entropy(
     (1.479525, tensor([ 0.1060,  0.1060, -0.2119]))
     """
     if size_average is not None or reduce is not None:
-        reduction = legacy.legacy_get_string(size_average, reduce)
+        reduction = legacy_reduction(size_average, reduce)
     options = Options(
         ignore_index,
         label_smoothing,
@@ -190,14 +195,14 @@ class CrossEntropyLoss(torch.nn.Module):
         size_average: bool | None = None,
         ignore_index: int = -100,
         reduce: bool | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
         **extensions: Any,
     ) -> None:
         super().__init__()
         if size_average is not None or reduce is not None:
-            reduction = legacy.legacy_get_string(size_average, reduce)
-        unknown = set(extensions) - {*Options._fields[2:6], *Options._fields[7:], "inplace"}
+            reduction = legacy_reduction(size_average, reduce)
+        unknown = set(extensions) - EXTENSIONS
         if unknown:
             raise TypeError(f"CrossEntropyLoss: unknown options {', '.join(sorted(unknown))}")
         self.register_buffer("weight", weight)

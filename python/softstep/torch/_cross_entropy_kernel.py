@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 import softstep._core as _core
-from softstep.losses.extra_results import extra_results
 from softstep.losses.options import Options
 from softstep.torch import _gradient
 from softstep.torch._tensors import of_array, view, wide_dtype
@@ -37,19 +36,20 @@ def evaluate(
     out = x if inplace else None
     if grad_logits and not inplace and not x.flags.c_contiguous:
         out = np.empty_like(x)  # of the logits' layout; else the kernel allocates, in huge pages
-    arguments = (
-        x,
-        view(target),
-        0 if x.ndim == 1 else 1,
-        None if probabilities is None else view(probabilities),
-        None if weight is None else view(weight),
-        None if sample_weight is None else view(sample_weight),
-        *options,
-    )
     dlogits, dtarget = None, None
     if grad_target:
-        dtarget = _target_gradient(logits, target, probabilities, arguments[3:])
-    loss, gradient = _core.cross_entropy(*arguments, None, grad_logits, out)
+        dtarget = _target_gradient(logits, target, probabilities, weight, sample_weight, options)
+    loss, gradient = _core.cross_entropy(
+        x,
+        view(target),
+        axis=class_axis(logits),
+        target_probabilities=None if probabilities is None else view(probabilities),
+        weight=None if weight is None else view(weight),
+        sample_weight=None if sample_weight is None else view(sample_weight),
+        **options._asdict(),
+        with_gradient=grad_logits,
+        out=out,
+    )
     if inplace and grad_logits:
         torch.autograd.graph.increment_version(logits)
         dlogits = logits.detach()
@@ -63,20 +63,29 @@ def evaluate(
 
 
 def _target_gradient(
-    logits: torch.Tensor, target: torch.Tensor, probabilities: torch.Tensor | None, rest: Any
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    probabilities: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    sample_weight: torch.Tensor | None,
+    options: Options,
 ) -> torch.Tensor:
     """Return the gradient with respect to the probabilities: `target` or `target_probabilities`."""
-    wide = logits.detach().to(wide_dtype(logits.dtype))
-    classes = target.detach()
-    if classes.dtype is torch.bfloat16:
-        classes = classes.float()
-    if probabilities is not None:
-        rest = (probabilities.detach().to(wide.dtype).numpy(), *rest[1:])
-    arguments = (class_axis(logits), *rest, ("dtarget",), False, None)
-    call: Any = extra_results
-    _, _, results = call(wide.numpy(), classes.numpy(), *arguments)
-    dtarget = torch.from_numpy(np.ascontiguousarray(results["dtarget"]))
-    return dtarget.to((target if probabilities is None else probabilities).dtype)
+    axis = class_axis(logits)
+    results = _core.cross_entropy(
+        view(logits),
+        view(target),
+        axis=axis,
+        target_probabilities=None if probabilities is None else view(probabilities),
+        weight=None if weight is None else view(weight),
+        sample_weight=None if sample_weight is None else view(sample_weight),
+        **options._asdict(),
+        extra=("dtarget",),
+    )[2]
+    dtarget = results["dtarget"]
+    if probabilities is None:
+        dtarget = np.ascontiguousarray(np.moveaxis(dtarget, -1, axis))
+    return torch.from_numpy(dtarget).to((target if probabilities is None else probabilities).dtype)
 
 
 class CrossEntropy(torch.autograd.Function):

@@ -4,10 +4,14 @@ from typing import Any
 
 import torch
 
-from softstep.losses.options import Options
+from softstep.losses.options import Empty, Options, Reduction, Smoothing
 from softstep.torch._cross_entropy import cross_entropy
 from softstep.torch._linear_cross_entropy_kernel import Constants, differentiable
 from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, wide_dtype
+
+# What PyTorch's function has not, of what belongs to no batch.
+EXTENSIONS = {*Options._fields, "shift", "workspace"}
+EXTENSIONS -= {"ignore_index", "reduction", "label_smoothing"}
 
 
 def linear_cross_entropy(
@@ -17,18 +21,18 @@ def linear_cross_entropy(
     *,
     linear_bias: torch.Tensor | None = None,
     weight: torch.Tensor | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     options: Any = None,
     target_probabilities: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
-    smoothing: str = "uniform",
+    smoothing: Smoothing = "uniform",
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
     denominator: float | None = None,
-    empty: str = "nan",
+    empty: Empty = "nan",
     shift: bool = False,
     workspace: int | None = None,
 ) -> torch.Tensor:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from softstep.torch._linear_cross_entropy import linear_cross_entropy
+from softstep.torch._linear_cross_entropy import EXTENSIONS, linear_cross_entropy
 
 
 class LinearCrossEntropyLoss(torch.nn.Module):
@@ -47,8 +47,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         **extensions: Any,
     ) -> None:
         super().__init__()
-        known = {"smoothing", "temperature", "softcap", "z_loss", "denominator", "empty", "shift"}
-        unknown = set(extensions) - known - {"workspace"}
+        unknown = set(extensions) - EXTENSIONS
         if unknown:
             raise TypeError(f"LinearCrossEntropyLoss: unknown options {', '.join(sorted(unknown))}")
         self.linear = torch.nn.Linear(

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from softstep.losses.options import Options
+from softstep.losses.options import Options, kinds
 from softstep.torch import _cross_entropy_kernel as kernel
 from softstep.torch import _gradient
 from softstep.torch._tensors import wide_dtype
@@ -127,12 +127,17 @@ class Transformed(torch.autograd.Function):
 transformed: Any = Transformed.apply
 
 
+def _schema_of_options() -> str:
+    return ", ".join(
+        f"{kind.type.__name__}{'?' * kind.optional} {name}" for name, kind in kinds().items()
+    )
+
+
 define(
     "cross_entropy",
     "(Tensor logits, Tensor target, Tensor? target_probabilities, Tensor? weight, "
-    "Tensor? sample_weight, int ignore_index, float label_smoothing, str smoothing, "
-    "float temperature, float? softcap, float z_loss, str reduction, float? denominator, "
-    "str empty, bool grad_logits, bool grad_target) -> (Tensor, Tensor, Tensor)",
+    f"Tensor? sample_weight, {_schema_of_options()}, bool grad_logits, bool grad_target) "
+    "-> (Tensor, Tensor, Tensor)",
     _cross_entropy,
     _cross_entropy_shapes,
 )

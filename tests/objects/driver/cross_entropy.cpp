@@ -22,11 +22,11 @@ template <class S> struct Inputs {
     task.weight = weight.data();
     task.row_weight = row_weight.data();
     task.scale = static_cast<T>(of.option("scale", 1));
-    task.softcap = static_cast<T>(of.option("softcap", 0));
-    task.label_smoothing = static_cast<T>(of.option("label_smoothing", 0));
-    task.smooth_finite = of.option("smooth_finite", 0) != 0;
-    task.smooth_others = of.option("smooth_others", 0) != 0;
-    task.z_loss = static_cast<T>(of.option("z_loss", 0));
+    for_each_option(
+        [&]<class Option>(const char* name, Option& option) {
+          option = static_cast<Option>(of.option(name, static_cast<double>(option)));
+        },
+        task.options);
     task.upstream = static_cast<T>(of.option("upstream", 1));
   }
 };

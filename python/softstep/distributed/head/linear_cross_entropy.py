@@ -11,8 +11,7 @@ from softstep.distributed.engines.shard import Shard
 from softstep.distributed.head.call import Call, sharded_head
 from softstep.head.arguments import LinearGradients
 from softstep.head.linear_cross_entropy import Gradient
-from softstep.losses.cross_entropy import Empty, Reduction, Smoothing
-from softstep.losses.options import Options
+from softstep.losses.options import Empty, Options, Reduction, Smoothing
 
 
 def linear_cross_entropy(
@@ -94,10 +93,7 @@ def linear_cross_entropy(
     >>> round(linear_cross_entropy(hidden, weight, [0, 1], shard=shard, comm=comm), 6)
     0.220095
     """
-    options = Options(
-        ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss, reduction,
-        denominator, empty,
-    )  # fmt: skip
+    options = Options.among(locals())
     call = Call(
         hidden, weight, target, bias, target_probabilities, class_weight, sample_weight, options,
         shift, workspace, False,
@@ -179,10 +175,7 @@ def linear_cross_entropy_with_grad(
     array([[-0.1345,  0.1345],
            [ 0.0596, -0.0596]])
     """
-    options = Options(
-        ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss, reduction,
-        denominator, empty,
-    )  # fmt: skip
+    options = Options.among(locals())
     buffers = {"hidden": dhidden, "weight": dweight, "bias": dbias}
     call = Call(
         hidden, weight, target, bias, target_probabilities, class_weight, sample_weight, options,

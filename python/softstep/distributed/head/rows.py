@@ -43,7 +43,8 @@ class GatheredRows:
         order = np.argsort((places + 0.5) / np.repeat(sizes, sizes), kind="stable")
         for begin in range(0, len(order), chunk):
             order[begin : begin + chunk].sort()
-        rows = targets.reorder(order)
+        targets.keep(order)
+        rows = targets.rows
         self._ends = ends
         mine = (rows >= own.begin) & (rows < own.end)
         self.rows = rows[mine] - own.begin

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.distributed.engines.communicator import Communicator, Pending
 from softstep.distributed.engines.shard import Shard
@@ -15,7 +14,6 @@ from softstep.head.arguments import Head
 from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets
 from softstep.head.workspace import Arena, Needs
-from softstep.losses.options import Options
 
 
 class ShardTargets(Targets):
@@ -25,28 +23,7 @@ class ShardTargets(Targets):
         self, comm: Communicator, shard: Shard, gathers: bool, head: Head, *arguments: Any
     ) -> None:
         self._comm, self._shard, self._gathers = comm, shard, gathers
-        super().__init__(head, *arguments)
-
-    def _check(
-        self,
-        logits: FloatArray,
-        target: FloatArray,
-        probabilities: Any,
-        class_weight: Any,
-        sample_weight: Any,
-        options: Options,
-    ) -> tuple[Any, float, float]:
-        rows = target, probabilities, sample_weight
-        self._whole = part = self._part(logits, rows, class_weight, options, False)
-        counts = None
-        if not self.dense:
-            counts = target != options.ignore_index
-            counts = (counts if probabilities is None else counts.any(axis=-1)).reshape(-1)
-        if sample_weight is not None:
-            weighs = np.asarray(sample_weight).reshape(-1) != 0
-            counts = weighs if counts is None else counts & weighs
-        # What a mean divides by is known later; until then it is not 0.
-        return counts, 1.0 if part.denominator_is_part else part.loss_denominator, 0.0
+        super().__init__(head, *arguments, first=shard.begin, total=shard.total)
 
     @property
     def copies_probabilities(self) -> bool:
@@ -56,21 +33,16 @@ class ShardTargets(Targets):
     @property
     def used(self) -> list[int]:
         """The fields that are summed over the ranks."""
-        return self._whole.used
+        return self.call.used
 
     def complete(self) -> None:
         """Learn what a mean divides by, if each rank has a part of it."""
-        if self._whole.denominator_is_part:
-            total = np.array([self._whole.loss_denominator])
+        if self.call.denominator_is_part:
+            total = np.array([self.call.loss_denominator])
             self._comm.all_reduce(total, "sum")
             self._divide_by(float(total[0]))
-        if self.denominator == 0 and self._options.empty == "raise":
+        if self.denominator == 0 and self.empty == "raise":
             raise ValueError("target: the mean is over no rows (all are ignored or weightless)")
-
-    def reorder(self, order: FloatArray) -> FloatArray:
-        """Take the rows that count in another order; returns which they are."""
-        self._keep(order if self._kept is None else self._kept[order])
-        return self.rows
 
     def cross_entropy(
         self,
@@ -80,39 +52,12 @@ class ShardTargets(Targets):
         probabilities: FloatArray | None,
     ) -> Any:
         """As that of one process, with two collectives."""
-        options = self._options
-        if options.reduction == "mean":
-            options = options._replace(denominator=self.denominator)
-        rows = self._rows_of(logits, begin, probabilities)
-        part = self._part(logits, rows, self._class_weight, options, with_gradient)
-        sums = part.sweep()
+        dense = self.probabilities_of(logits, begin, probabilities)
+        sums = self.call.sweep(logits, begin, dense)
         maxima = sums[:, 0].copy()
         self._comm.all_reduce(maxima, "max")
-        add_sums(self._comm, part, sums, maxima, self._shard)
-        return part.finish(sums, self.denominator, self._whole.z_denominator)[0]
-
-    def _part(
-        self,
-        logits: FloatArray,
-        rows: tuple[Any, Any, Any],
-        class_weight: Any,
-        options: Options,
-        with_gradient: bool,
-    ) -> _core.CrossEntropyShard:
-        target, probabilities, sample_weight = rows
-        return _core.CrossEntropyShard(
-            logits,
-            target,
-            -1,
-            probabilities,
-            class_weight,
-            sample_weight,
-            *options,
-            self._shard.begin,
-            self._shard.total,
-            with_gradient,
-            logits if with_gradient else None,
-        )
+        add_sums(self._comm, self.call, sums, maxima, self._shard)
+        return self.call.finish(logits, sums, logits if with_gradient else None, begin, dense)
 
 
 class ShardLoop(ChunkLoop):

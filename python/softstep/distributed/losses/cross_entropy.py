@@ -8,7 +8,7 @@ from softstep._typing import FloatArray
 from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.engines.shard import Shard
 from softstep.distributed.losses.shard import Arguments, sharded_cross_entropy
-from softstep.losses.cross_entropy import Empty, Reduction, Smoothing
+from softstep.losses.options import Empty, Reduction, Smoothing
 
 
 def cross_entropy(
@@ -90,11 +90,7 @@ def cross_entropy(
     >>> round(cross_entropy(logits, [0, 2], shard=shard, comm=comm), 7)
     1.4795253
     """
-    arguments = Arguments(
-        logits, target, axis, target_probabilities, weight, sample_weight, ignore_index,
-        label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty,
-    )  # fmt: skip
-    return sharded_cross_entropy(arguments, shard, comm, False, None)[0]
+    return sharded_cross_entropy(Arguments.among(locals()), shard, comm, False, None)[0]
 
 
 def cross_entropy_with_grad(
@@ -159,8 +155,4 @@ def cross_entropy_with_grad(
     array([[-0.25,  0.25],
            [ 0.25, -0.25]])
     """
-    arguments = Arguments(
-        logits, target, axis, target_probabilities, weight, sample_weight, ignore_index,
-        label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty,
-    )  # fmt: skip
-    return sharded_cross_entropy(arguments, shard, comm, True, out)
+    return sharded_cross_entropy(Arguments.among(locals()), shard, comm, True, out)

@@ -1,5 +1,6 @@
 """A rank's classes of a cross-entropy, and what the ranks add up to make it whole."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +10,13 @@ import softstep._core as _core
 from softstep.distributed.engines.communicator import Communicator, Single
 from softstep.distributed.engines.shard import Shard
 from softstep.distributed.losses.first_message import agree, digest
+from softstep.losses.options import Options
 
 TRAILER = 3  # doubles after the sums: two that check the shards, and a part of the denominator
 
 
 class Arguments(NamedTuple):
-    """The arguments of the kernels, in their order; see `softstep.distributed.cross_entropy`."""
+    """The arguments; see `softstep.distributed.cross_entropy`."""
 
     logits: Any
     target: Any
@@ -22,15 +24,19 @@ class Arguments(NamedTuple):
     target_probabilities: Any
     weight: Any
     sample_weight: Any
-    ignore_index: Any
-    label_smoothing: Any
-    smoothing: Any
-    temperature: Any
-    softcap: Any
-    z_loss: Any
-    reduction: Any
-    denominator: Any
-    empty: Any
+    options: Options
+
+    @classmethod
+    def among(cls, arguments: Mapping[str, Any]) -> "Arguments":
+        """Pick them out of the arguments of a function."""
+        arrays = {name: arguments[name] for name in cls._fields if name != "options"}
+        return cls(**arrays, options=Options.among(arguments))
+
+    def keywords(self) -> dict[str, Any]:
+        """Return them as the extension takes them."""
+        named = self._asdict()
+        del named["options"]
+        return {**named, **self.options._asdict()}
 
 
 def checked_communicator(comm: Communicator | None) -> Communicator:
@@ -82,26 +88,34 @@ def sharded_cross_entropy(
     ranks = checked_communicator(comm)
     if ranks.size == 1:
         check_classes(checked_shard(shard, 1), arguments.logits, arguments.axis)
-        return _core.cross_entropy(*arguments, None, with_gradient, out)
+        alone = arguments.keywords()
+        return _core.cross_entropy(**alone, with_gradient=with_gradient, out=out)
     refused, part, sums, checksum = None, None, np.empty((0, 1)), 0
+    logits, dlogits = np.empty(0), None
     try:
         classes = checked_shard(shard, ranks.size)
         check_classes(classes, arguments.logits, arguments.axis)
-        part = _core.CrossEntropyShard(*arguments, classes.begin, classes.total, with_gradient, out)
+        part, logits, dlogits = _core.CrossEntropyCall.of_segment(
+            **arguments.keywords(),
+            first=classes.begin,
+            total=classes.total,
+            with_gradient=with_gradient,
+            out=out,
+        )
         checksum = _checksum(arguments, classes, with_gradient, part)
-        sums = part.sweep()
+        sums = part.sweep(logits)
     except Exception as error:  # the others wait: they have to hear of it
         refused = error
     maxima = sums[:, 0].copy()
     agree(ranks, "cross_entropy", refused, checksum, maxima)
     assert part is not None
-    denominator = add_sums(ranks, part, sums, maxima, classes)
-    return part.finish(sums, denominator, part.z_denominator)
+    part.loss_denominator = add_sums(ranks, part, sums, maxima, classes)
+    return part.finish(logits, sums, dlogits), dlogits
 
 
 def add_sums(
     comm: Communicator,
-    part: _core.CrossEntropyShard,
+    part: _core.CrossEntropyCall,
     sums: NDArray[np.float64],
     maxima: NDArray[np.float64],
     shard: Shard,
@@ -134,7 +148,7 @@ def _checksum(arguments: Arguments, shard: Shard, with_gradient: bool, part: Any
     del batch[a.axis]
     by_index = a.target_probabilities is not None or np.ndim(a.target) == len(batch)
     meaning = (
-        shard.total, batch, *a[6:], a.weight is None, by_index, with_gradient, part.used
+        shard.total, batch, a.options, a.weight is None, by_index, with_gradient, part.used
     )  # fmt: skip
     same = {
         "target": a.target if by_index else None,

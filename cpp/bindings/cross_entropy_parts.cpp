@@ -1,0 +1,345 @@
+// The cross-entropy of logits that are not all there: chunks of the rows, made one after the other,
+// and a segment of the classes, whose others are in other processes.
+#include "bindings/cross_entropy_call.hpp"
+#include "ops/row_sums.hpp"
+
+#include <pybind11/stl.h>
+
+#include <cstddef>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace softstep::bindings {
+namespace {
+
+// A row of the matrix of sums.
+enum Field : std::size_t {
+  kOthers = offsetof(RowSums, others) / sizeof(double),
+  kTargetLogit = offsetof(RowSums, target_logit) / sizeof(double),
+  kPointMass = offsetof(RowSums, point_mass) / sizeof(double),
+  kPointMoment = offsetof(RowSums, point_moment) / sizeof(double),
+  kMass = offsetof(RowSums, mass) / sizeof(double),
+  kMoment = offsetof(RowSums, moment) / sizeof(double),
+  kSmoothedMass = offsetof(RowSums, smoothed_mass) / sizeof(double),
+  kSmoothedMoment = offsetof(RowSums, smoothed_moment) / sizeof(double),
+  kFinite = offsetof(RowSums, finite) / sizeof(double),
+};
+
+// The row shape takes no row shorter than the widest vector: shorter segments get masked classes.
+constexpr py::ssize_t kLeastClasses = 16;
+
+// Classes last, and filled up.
+py::array padded(const py::array& array, py::ssize_t axis, double fill) {
+  const py::module_ numpy = py::module_::import("numpy");
+  const py::array from = numpy.attr("moveaxis")(array, axis, -1);
+  std::vector<py::ssize_t> shape = shape_of(from);
+  const py::ssize_t classes = shape.back();
+  shape.back() = kLeastClasses;
+  py::array to = numpy.attr("full")(py::cast(shape), fill, array.dtype());
+  to[py::make_tuple(py::ellipsis(), py::slice(0, classes, 1))] = from;
+  return to;
+}
+
+class CrossEntropyParts {
+public:
+  CrossEntropyParts(LogitsForm form, const CrossEntropyArrays& arrays,
+                    const CrossEntropyOptions& options, std::optional<ClassSegment> segment)
+      : call_(std::move(form), arrays, options, segment) {
+    known_.target = call_.points() == 1;
+    if (call_.by_class() && !call_.weight())
+      known_.point_mass = 1 - options.label_smoothing;
+    if (options.smoothing == Smoothing::kAllowed)
+      return;
+    const double classes = static_cast<double>(call_.segment.total);
+    known_.finite = classes;
+    if (!call_.weight())
+      known_.smoothed_mass = classes - (options.smoothing == Smoothing::kExcludeTarget ? 1 : 0);
+  }
+
+  CrossEntropyCall& call() { return call_; }
+
+  // Which rows count; None for all.
+  py::object counts() const {
+    if (!call_.target())
+      return py::none();
+    py::array_t<bool> counts(call_.rows());
+    for (py::ssize_t row = 0; row < call_.rows(); ++row)
+      counts.mutable_at(row) = call_.counts(row);
+    return counts;
+  }
+  void keep(const py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>& rows) {
+    call_.keep(rows);
+  }
+
+  // The classes that the rows [begin, end) have as targets.
+  py::array_t<std::int32_t> classes(py::ssize_t begin, py::ssize_t end) const {
+    if (begin < 0 || end > call_.rows())
+      throw py::index_error("begin, end: expected rows in [0, " + std::to_string(call_.rows()) +
+                            ")");
+    std::vector<std::int32_t> found;
+    for (py::ssize_t k = 0; call_.target() && k < call_.points(); ++k)
+      for (py::ssize_t row = begin; row < end; ++row)
+        if (const std::int32_t c = call_.target()[k * call_.rows() + row]; c >= 0)
+          found.push_back(c);
+    return py::array_t<std::int32_t>(static_cast<py::ssize_t>(found.size()), found.data());
+  }
+
+  // Loss of the rows from `begin` on, a part of the reduced loss; the gradient overwrites the
+  // logits if it is wanted.
+  py::object run(const py::array& logits, py::ssize_t begin, const py::object& probabilities,
+                 bool with_gradient) const {
+    require_rows(logits, begin);
+    if (with_gradient)
+      as_output(logits, "logits", logits);
+    const auto given = probabilities_of(probabilities, logits);
+    const py::array losses(compute_dtype(logits), std::vector<py::ssize_t>{logits.shape(0)});
+    const CrossEntropyOperands operands{logits, axis_of(logits), pointer(given),
+                                        with_gradient ? &logits : nullptr};
+    const double loss = call_.with_problem(operands, begin, [&](auto problem) {
+      using T = typename decltype(problem)::T;
+      ops::RowResults<T> results{};
+      results.loss = data_of<T>(losses);
+      // Both parts of the loss are divided by the same number.
+      const double divisor = call_.denominators.loss;
+      if (problem.options.z_loss != 0 && divisor != 0 && call_.denominators.z_loss != 0)
+        problem.options.z_loss = problem.options.z_loss * divisor / call_.denominators.z_loss;
+      const GilReleased unlocked;
+      return ops::cross_entropy(problem, {divisor, divisor}, results);
+    });
+    return call_.options.reduction == Reduction::kNone ? py::object(losses) : py::float_(loss);
+  }
+
+  // The sums of each row's own classes, a RowSums each.
+  py::array_t<double> sweep(const py::array& logits, py::ssize_t begin,
+                            const py::object& probabilities) const {
+    py::array_t<double> sums({rows_of(logits), kRowSums});
+    RowSums* rows = checked_sums(sums);
+    with_segment(logits, begin, probabilities, nullptr,
+                 [&](const auto& problem) { ops::sweep_cross_entropy(problem, rows); });
+    return sums;
+  }
+
+  // The fields that have to be added over the segments; the others are known to each.
+  std::vector<std::size_t> used() const {
+    std::vector<std::size_t> fields = {kOthers};
+    const auto use = [&](bool condition, std::initializer_list<std::size_t> more) {
+      if (condition)
+        fields.insert(fields.end(), more);
+    };
+    const bool smooths = call_.options.smooths();
+    use(call_.points() == 1, {kTargetLogit});
+    use(call_.points() > 0 && !known_.point_mass, {kPointMass});
+    use(call_.points() > 1, {kPointMoment});
+    use(call_.points() == 0, {kMass, kMoment});
+    use(smooths && !known_.smoothed_mass, {kSmoothedMass});
+    use(smooths, {kSmoothedMoment});
+    use(smooths && !known_.finite, {kFinite});
+    return fields;
+  }
+
+  void shift(const py::array_t<double>& sums, const py::array_t<double>& maxima) const {
+    RowSums* rows = checked_sums(sums);
+    require_shape(maxima, "maxima", {sums.shape(0)});
+    for (py::ssize_t row = 0; row < sums.shape(0); ++row)
+      ops::shift_sums(rows[row], maxima.at(row), scale());
+  }
+
+  // The loss from the sums of all segments, which are completed in place; the gradient is written
+  // to out, which may be the logits, unless that is None.
+  py::object finish(const py::array& logits, const py::array_t<double>& sums,
+                    const std::optional<py::array>& out, py::ssize_t begin,
+                    const py::object& probabilities) const {
+    RowSums* rows = checked_sums(sums);
+    require_shape(sums, "sums", {rows_of(logits), kRowSums});
+    call_.refuse_empty_mean();
+    if (out)
+      as_output(*out, "out", logits);
+    for (py::ssize_t row = 0; row < sums.shape(0); ++row)
+      ops::complete_sums(rows[row], known_, scale());
+    const py::array losses(compute_dtype(logits), batch_of(logits));
+    double loss = 0;
+    with_segment(logits, begin, probabilities, pointer(out), [&](const auto& problem) {
+      using T = typename std::remove_cvref_t<decltype(problem)>::T;
+      ops::RowResults<T> results{};
+      results.loss = data_of<T>(losses);
+      loss = ops::finish_cross_entropy(problem, call_.denominators, rows, results);
+    });
+    if (call_.options.reduction == Reduction::kNone)
+      return losses.ndim() == 0 ? py::object(losses.attr("item")()) : py::object(losses);
+    return py::float_(call_.is_empty_mean() ? empty_mean(call_.options) : loss);
+  }
+
+private:
+  CrossEntropyCall call_;
+  ops::KnownSums known_;
+
+  double scale() const {
+    const double exact = 1 / call_.options.temperature;
+    return dtype_of(call_.form.dtype) == DType::kFloat64
+               ? exact
+               : static_cast<double>(static_cast<float>(exact));
+  }
+  py::ssize_t axis_of(const py::array& logits) const { return logits.ndim() + call_.form.axis; }
+  std::vector<py::ssize_t> batch_of(const py::array& logits) const {
+    return without_axis(shape_of(logits), axis_of(logits));
+  }
+  py::ssize_t rows_of(const py::array& logits) const {
+    py::ssize_t rows = 1;
+    for (const py::ssize_t size : batch_of(logits))
+      rows *= size;
+    return rows;
+  }
+  // What is called directly has to be as safe as what the package calls.
+  void require_rows(const py::array& logits, py::ssize_t begin) const {
+    if (axis_of(logits) < 0 || logits.shape(axis_of(logits)) != call_.form.classes || begin < 0 ||
+        rows_of(logits) > call_.rows() - begin ||
+        !as_any_float_input(logits, "logits").is(logits) ||
+        dtype_of(logits) != dtype_of(call_.form.dtype))
+      throw py::value_error(
+          "logits: expected aligned rows of " + std::to_string(call_.form.classes) +
+          " classes of dtype " + std::string(py::str(call_.form.dtype)) + " from row " +
+          std::to_string(begin) + " of " + std::to_string(call_.rows()) + " on, got " +
+          dtype_text(logits) + " of shape " + shape_text(shape_of(logits)));
+  }
+  std::optional<py::array> probabilities_of(const py::object& object,
+                                            const py::array& logits) const {
+    if (call_.points() > 0)
+      return std::nullopt;
+    if (object.is_none() && call_.probabilities())
+      return *call_.probabilities();
+    py::array array = call_.fitting_probabilities(as_numpy(object, "probabilities"));
+    require_shape(array, "probabilities", shape_of(logits));
+    return array;
+  }
+
+  RowSums* checked_sums(const py::array_t<double>& sums) const {
+    if (sums.ndim() != 2 || sums.shape(1) != kRowSums || !(sums.flags() & py::array::c_style) ||
+        !sums.writeable())
+      throw py::value_error("sums: expected a contiguous matrix that can be written to");
+    return reinterpret_cast<RowSums*>(const_cast<double*>(sums.data()));
+  }
+
+  py::array ones() const {
+    return py::module_::import("numpy").attr("ones")(call_.form.classes,
+                                                     compute_dtype(call_.form.dtype));
+  }
+  static const py::array* pointer(const std::optional<py::array>& array) {
+    return array ? &*array : nullptr;
+  }
+
+  // Calls f(problem) in the row shape, without the GIL.
+  template <class F>
+  void with_segment(const py::array& logits, py::ssize_t begin, const py::object& object,
+                    const py::array* out, F f) const {
+    require_rows(logits, begin);
+    const auto probabilities = probabilities_of(object, logits);
+    const auto run = [&](auto problem) {
+      const GilReleased unlocked;
+      f(problem);
+    };
+    const py::ssize_t axis = axis_of(logits);
+    if (call_.form.classes >= kLeastClasses)
+      return call_.with_problem({logits, axis, pointer(probabilities), out}, begin, run);
+    const py::array x = padded(logits, axis, -std::numeric_limits<double>::infinity());
+    std::optional<py::array> q, dx, weight;
+    if (probabilities)
+      q = padded(*probabilities, axis, 0);
+    if (out)
+      dx = new_array(shape_of(x), x);
+    if (call_.weight() || call_.options.smooths())
+      weight = padded(call_.weight() ? *call_.weight() : ones(), 0, 0);
+    call_.with_problem({x, x.ndim() - 1, pointer(q), pointer(dx), pointer(weight)}, begin, run);
+    if (!out)
+      return;
+    const py::object to = py::module_::import("numpy").attr("moveaxis")(*out, axis, -1);
+    const py::slice own(0, call_.form.classes, 1);
+    to[py::ellipsis()] = (*dx)[py::make_tuple(py::ellipsis(), own)];
+  }
+};
+
+ClassSegment checked_segment(py::ssize_t first, py::ssize_t total, py::ssize_t classes) {
+  if (first < 0 || classes > total - first)
+    throw py::value_error("logits: expected at most the " + std::to_string(total - first) +
+                          " classes from class " + std::to_string(first) + " on, got " +
+                          std::to_string(classes));
+  return {first, total};
+}
+
+// Logits that are there, of a segment of the classes: (the call, the logits as it reads them, the
+// gradient's array or None).
+py::tuple of_segment(const py::object& given, const py::object& target, const py::object& axis,
+                     const py::object& target_probabilities, const py::object& weight,
+                     const py::object& sample_weight, py::ssize_t first, py::ssize_t total,
+                     bool with_gradient, const py::object& out, const py::kwargs& options) {
+  const auto read = cross_entropy_options(options);
+  const py::array logits = as_any_float_input(given, "logits");
+  LogitsForm form(shape_of(logits), as_axis(axis, logits, "logits"), logits.dtype());
+  const ClassSegment segment = checked_segment(first, total, form.classes);
+  auto parts = std::make_unique<CrossEntropyParts>(
+      std::move(form), CrossEntropyArrays{target, target_probabilities, weight, sample_weight},
+      read, segment);
+  py::object dlogits = py::none();
+  if (with_gradient)
+    dlogits = out.is_none() ? new_array(shape_of(logits), logits)
+                            : parts->call().checked_out(out, logits);
+  return py::make_tuple(std::move(parts), logits, dlogits);
+}
+
+// Logits that will be made a chunk of rows at a time, all classes or, with `first`, a segment.
+std::unique_ptr<CrossEntropyParts>
+of_chunks(const std::vector<py::ssize_t>& shape, const py::dtype& dtype, const py::object& target,
+          const py::object& target_probabilities, const py::object& class_weight,
+          const py::object& sample_weight, const py::object& first, py::ssize_t total,
+          const py::kwargs& options) {
+  const auto read = cross_entropy_options(options);
+  LogitsForm form(shape, static_cast<py::ssize_t>(shape.size()) - 1, dtype);
+  std::optional<ClassSegment> segment;
+  if (!first.is_none())
+    segment = checked_segment(py::cast<py::ssize_t>(first), total, form.classes);
+  auto parts = std::make_unique<CrossEntropyParts>(std::move(form),
+                                                   CrossEntropyArrays{target, target_probabilities,
+                                                                      class_weight, sample_weight,
+                                                                      "class_weight", true},
+                                                   read, segment);
+  if (!segment)
+    parts->call().refuse_empty_mean();
+  return parts;
+}
+
+} // namespace
+
+void register_cross_entropy_parts(py::module_& m) {
+  using Parts = CrossEntropyParts;
+  const auto none = py::none();
+  py::class_<Parts>(m, "CrossEntropyCall")
+      .def_static("of_segment", &of_segment, py::arg("logits"), py::arg("target"), py::kw_only(),
+                  py::arg("axis"), py::arg("target_probabilities"), py::arg("weight"),
+                  py::arg("sample_weight"), py::arg("first"), py::arg("total"),
+                  py::arg("with_gradient"), py::arg("out"))
+      .def_static("of_chunks", &of_chunks, py::arg("shape"), py::arg("dtype"), py::arg("target"),
+                  py::kw_only(), py::arg("target_probabilities"), py::arg("class_weight"),
+                  py::arg("sample_weight"), py::arg("first") = none, py::arg("total") = 0)
+      .def_property_readonly("counts", &Parts::counts)
+      .def_property_readonly("used", &Parts::used)
+      .def_property_readonly("sample_weight", [](Parts& p) { return p.call().sample_weight(); })
+      .def_property_readonly("z_denominator", [](Parts& p) { return p.call().denominators.z_loss; })
+      .def_property_readonly("denominator_is_part",
+                             [](Parts& p) { return p.call().denominator_is_part; })
+      .def_property(
+          "loss_denominator", [](Parts& p) { return p.call().denominators.loss; },
+          [](Parts& p, double value) { p.call().denominators.loss = value; })
+      .def("keep", &Parts::keep, py::arg("rows"))
+      .def("classes", &Parts::classes, py::arg("begin"), py::arg("end"))
+      .def("run", &Parts::run, py::arg("logits"), py::arg("begin"), py::arg("probabilities"),
+           py::arg("with_gradient"))
+      .def("sweep", &Parts::sweep, py::arg("logits"), py::arg("begin") = 0,
+           py::arg("probabilities") = none)
+      .def("shift", &Parts::shift, py::arg("sums"), py::arg("maxima"))
+      .def("finish", &Parts::finish, py::arg("logits"), py::arg("sums"), py::arg("out"),
+           py::arg("begin") = 0, py::arg("probabilities") = none);
+}
+
+} // namespace softstep::bindings

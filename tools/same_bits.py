@@ -1,0 +1,213 @@
+"""Whether two builds give the same bits: record the results of drawn calls with each, and compare.
+
+    PYTHONPATH=old:. python tools/same_bits.py record old.txt
+    PYTHONPATH=new:. python tools/same_bits.py record new.txt
+    python tools/same_bits.py compare old.txt new.txt
+
+A line is a call's name and a digest of all that it returned and wrote. Every call is made at each
+ISA level of the CPU and on 1, 2 and 3 threads. The calls are those that the tests draw.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+
+import softstep as ss
+from softstep import _core
+from tests.support.cross_entropy_calls import calls
+from tests.support.cross_entropy_check import compute_dtype, extras_for
+from tests.support.optimizer_cases import OPTIONS, SHAPES, arrays
+
+THREADS = (1, 2, 3)
+Call = tuple[str, Callable[[], Any]]
+
+
+def drawn(count: int) -> list[tuple[Any, dict[str, Any]]]:
+    found: list[tuple[Any, dict[str, Any]]] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(calls())
+    def collect(call: tuple[Any, dict[str, Any]]) -> None:
+        found.append(call)
+
+    collect()
+    return found
+
+
+def digest(result: Any) -> str:
+    """Return a digest of arrays, numbers, and what holds them."""
+    sha = hashlib.sha1()
+
+    def add(item: Any) -> None:
+        if isinstance(item, dict):
+            for key in sorted(item):
+                sha.update(key.encode())
+                add(item[key])
+        elif isinstance(item, (tuple, list)):
+            for one in item:
+                add(one)
+        elif item is None:
+            sha.update(b"none")
+        else:
+            array = np.asarray(item)
+            sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+
+    add(result)
+    return sha.hexdigest()[:16]
+
+
+def cross_entropies(count: int) -> Iterator[Call]:
+    for number, (x, options) in enumerate(drawn(count)):
+        axis = options["axis"]
+        extra = tuple(
+            n for n in extras_for(options["target"], options) if n[:2] not in ("dw", "dt")
+        )
+
+        def run(x: Any = x, options: Any = options, extra: Any = extra) -> Any:
+            place = np.array(x)
+            return [
+                ss.cross_entropy(x, **options),
+                ss.cross_entropy_with_grad(x, **options, extra=extra),
+                ss.cross_entropy_with_grad(place, out=place, **options),
+            ]
+
+        def family(x: Any = x, axis: int = axis, t: float = options["temperature"]) -> Any:
+            y, logs = (
+                ss.softmax(x, axis=axis, temperature=t),
+                ss.log_softmax(x, axis=axis, temperature=t),
+            )
+            return [
+                y,
+                logs,
+                ss.logsumexp(x, axis=axis, temperature=t),
+                ss.entropy(x, axis=axis, temperature=t),
+                ss.softmax_backward(x, y, axis=axis, temperature=t),
+                ss.log_softmax_backward(x, logs, axis=axis, temperature=t),
+            ]
+
+        yield f"cross_entropy {number}", run
+        yield f"target_gradients {number}", lambda x=x, o=options: target_gradients(x, o)
+        yield f"softmax {number}", family
+        yield f"head {number}", lambda x=x, o=options, n=number: head(x, o, n)
+
+
+def target_gradients(x: Any, options: dict[str, Any]) -> Any:
+    by_class = options["target"].dtype.kind in "iub" and "target_probabilities" not in options
+    names = ("dweight",) if by_class else ("dweight", "dtarget")
+    return ss.cross_entropy(x, **options, extra=names)[1]
+
+
+def head(x: Any, options: dict[str, Any], number: int) -> Any:
+    """Make a head of which the logits have the same shape."""
+    options = dict(options)
+    axis = options.pop("axis")
+    classes, dtype = x.shape[axis], x.dtype
+    batch = np.moveaxis(x, axis, -1).shape[:-1]
+    rng = np.random.default_rng(number)
+    hidden = rng.normal(size=(*batch, 7)).astype(dtype)
+    weight = rng.normal(size=(classes, 7)).astype(dtype)
+    target = options.pop("target")
+    if target.shape == x.shape and "target_probabilities" not in options:
+        target = np.moveaxis(target, axis, -1)
+    options["class_weight"] = options.pop("weight", None)
+    if number % 3 == 0:
+        options["bias"] = rng.normal(size=classes).astype(compute_dtype(x))
+    if number % 4 == 0:
+        options["workspace"] = 4 * 8 * (classes + 7) * 8 + 4000
+    if number % 5 == 0:
+        options["filter_eps"] = 1e-2
+    try:
+        return ss.linear_cross_entropy_with_grad(hidden, weight, target, **options)
+    except (ValueError, TypeError) as error:
+        return str(error)
+
+
+def others() -> Iterator[Call]:
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64):
+        for shape in ((7,), (129, 33), (40000,)):
+            x, y = rng.normal(size=shape).astype(dtype), rng.choice([-1, 1], shape).astype(dtype)
+            name = f"{np.dtype(dtype)} {shape}"
+            yield f"squared_error {name}", lambda x=x, y=y: ss.squared_error_with_grad(x, y)
+            yield f"hinge {name}", lambda x=x, y=y: ss.hinge_with_grad(x, y)
+            yield f"l2_penalty {name}", lambda x=x: ss.l2_penalty(x, 0.1)
+        for shape in ((70, 10), (33, 100), (5, 1041)):
+            x, y = rng.normal(size=shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+            name = f"{np.dtype(dtype)} {shape}"
+            yield f"hinge of classes {name}", lambda x=x, y=y: ss.hinge_with_grad(x, y)
+    for rule, grid in OPTIONS.items():
+        for number, options in enumerate(grid):
+            for dtype in (np.float32, np.float64, np.float16):
+                name = f"{rule} {number} {np.dtype(dtype)}"
+                yield name, lambda r=rule, o=options, d=dtype: steps(r, o, d)
+
+
+def steps(rule: str, options: dict[str, Any], dtype: Any) -> Any:
+    rng = np.random.default_rng(1)
+    params = arrays(rng, SHAPES, dtype)
+    ways: dict[str, Any] = {"stochastic_rounding": True} if dtype == np.float16 else {}
+    optimizer = getattr(ss, rule)(params, 0.1, **options, **ways)
+    results = [optimizer.step(arrays(rng, SHAPES, dtype)) for _ in range(3)]
+    return [params, [result.norm for result in results], optimizer.state_dict()]
+
+
+def record(path: Path, count: int) -> None:
+    every = [*cross_entropies(count), *others()]
+    with path.open("w") as file, np.errstate(all="ignore"):
+        for level in ss.available_isas():
+            _core.use_isa(level)
+            for threads in THREADS:
+                with ss.threads(threads):
+                    for name, run in every:
+                        print(f"{level} {threads} {name}\t{digest(run())}", file=file)
+
+
+def compare(old: Path, new: Path) -> int:
+    before, after = (
+        dict(line.split("\t") for line in path.read_text().splitlines()) for path in (old, new)
+    )
+    kinds: dict[str, list[int]] = {}
+    for name, value in before.items():
+        counted = kinds.setdefault(name.split(" ")[2], [0, 0, 0])
+        counted[0] += 1
+        counted[1] += value != after.get(name)
+    for name in after:
+        level, _, call = name.split(" ", 2)
+        kinds[call.split(" ")[0]][2] += after[name] != after[f"{level} 1 {call}"]
+    print(f"{'calls':24} {'results':>8} {'differ':>8} {'differ by threads':>18}")
+    for kind, (count, differ, by_threads) in kinds.items():
+        print(f"{kind:24} {count:8} {differ:8} {by_threads:18}")
+    missing = len(before.keys() ^ after.keys())
+    print(f"{'only in one':24} {missing:8}")
+    return int(missing > 0 or any(differ or by for _, differ, by in kinds.values()))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("what", choices=["record", "compare"])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--calls", type=int, default=1500, help="drawn calls of the cross-entropy")
+    arguments = parser.parse_args()
+    if arguments.what == "record":
+        record(arguments.files[0], arguments.calls)
+        return 0
+    return compare(*arguments.files)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
