@@ -1,4 +1,4 @@
-"""`_core.CrossEntropyCall` called directly: what does not fit is refused, and nothing is written."""
+"""`_core.CrossEntropyCall` called directly: what does not fit is refused, nothing is written."""
 
 from typing import Any
 
@@ -38,11 +38,11 @@ def logits(*shape: int, dtype: Any = np.float32) -> Any:
     ],
 )
 def test_chunks_that_do_not_fit(x: Any, begin: int) -> None:
-    with pytest.raises(ValueError, match="^logits: expected aligned rows of 20 classes"):
+    with pytest.raises(ValueError, match=r"^logits: expected aligned rows of 20 classes"):
         call().run(x, begin, None, True)
     assert not x.any()
     part = call(first=0, total=20)
-    with pytest.raises(ValueError, match="^logits: expected"):
+    with pytest.raises(ValueError, match=r"^logits: expected"):
         part.sweep(x, begin)
     sums = part.sweep(logits(2, 20))
     with pytest.raises(ValueError, match=r"^(logits|sums): expected"):
@@ -58,24 +58,24 @@ def test_what_is_read_only_is_not_written() -> None:
     sums = part.sweep(x)
     with pytest.raises(ValueError, match="read-only"):
         part.finish(x, sums, x)
-    with pytest.raises(ValueError, match="^sums: expected"):
+    with pytest.raises(ValueError, match=r"^sums: expected"):
         part.finish(x, sums.T, None)
     sums.flags.writeable = False
-    with pytest.raises(ValueError, match="^sums: expected"):
+    with pytest.raises(ValueError, match=r"^sums: expected"):
         part.shift(sums, np.zeros(2))
     assert call().run(x, 0, None, False) == pytest.approx(2 / 3 * np.log(20), rel=1e-6)
 
 
 def test_rows_and_options_that_are_none() -> None:
-    with pytest.raises(IndexError, match="^rows: expected rows in"):
+    with pytest.raises(IndexError, match=r"^rows: expected rows in"):
         call().keep(np.array([0, 4]))
-    with pytest.raises(IndexError, match="^begin, end: expected rows in"):
+    with pytest.raises(IndexError, match=r"^begin, end: expected rows in"):
         call().classes(0, 5)
-    with pytest.raises(TypeError, match="^options: expected those of the cross-entropy, got"):
+    with pytest.raises(TypeError, match=r"^options: expected those of the cross-entropy, got"):
         call(smooothing="uniform")
     with pytest.raises(ValueError, match=r"^class_weight: expected shape \(20,\)"):
         call(class_weight=np.ones(19, np.float32))
-    with pytest.raises(ValueError, match="^logits: expected at most the 15 classes from class 5"):
+    with pytest.raises(ValueError, match=r"^logits: expected at most the 15 classes from class 5"):
         call(first=5, total=20)
 
 
