@@ -28,7 +28,7 @@ THREADS = (1, 2, 3)
 Call = tuple[str, Callable[[], Any]]
 
 
-def drawn(count: int) -> list[tuple[Any, dict[str, Any]]]:
+def drawn(count: int, without: list[str]) -> list[tuple[Any, dict[str, Any]]]:
     found: list[tuple[Any, dict[str, Any]]] = []
 
     @settings(
@@ -41,6 +41,8 @@ def drawn(count: int) -> list[tuple[Any, dict[str, Any]]]:
     )
     @given(calls())
     def collect(call: tuple[Any, dict[str, Any]]) -> None:
+        for name in without:
+            call[1].pop(name, None)
         found.append(call)
 
     collect()
@@ -69,8 +71,8 @@ def digest(result: Any) -> str:
     return sha.hexdigest()[:16]
 
 
-def cross_entropies(count: int) -> Iterator[Call]:
-    for number, (x, options) in enumerate(drawn(count)):
+def cross_entropies(count: int, without: list[str]) -> Iterator[Call]:
+    for number, (x, options) in enumerate(drawn(count, without)):
         axis = options["axis"]
         extra = tuple(
             n for n in extras_for(options["target"], options) if n[:2] not in ("dw", "dt")
@@ -164,8 +166,8 @@ def steps(rule: str, options: dict[str, Any], dtype: Any) -> Any:
     return [params, [result.norm for result in results], optimizer.state_dict()]
 
 
-def record(path: Path, count: int) -> None:
-    every = [*cross_entropies(count), *others()]
+def record(path: Path, count: int, without: list[str]) -> None:
+    every = [*cross_entropies(count, without), *others()]
     with path.open("w") as file, np.errstate(all="ignore"):
         for level in ss.available_isas():
             _core.use_isa(level)
@@ -202,9 +204,10 @@ def main() -> int:
     parser.add_argument("what", choices=["record", "compare"])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--calls", type=int, default=1500, help="drawn calls of the cross-entropy")
+    parser.add_argument("--without", nargs="*", default=[], help="options that one build lacks")
     arguments = parser.parse_args()
     if arguments.what == "record":
-        record(arguments.files[0], arguments.calls)
+        record(arguments.files[0], arguments.calls, arguments.without)
         return 0
     return compare(*arguments.files)
 

@@ -72,7 +72,7 @@ struct Reader {
     };
     if (is(name, "label_smoothing"))
       require(value >= 0 && value <= 1, "a number in [0, 1]");
-    else if (is(name, "z_loss"))
+    else if (is(name, "z_loss") || is(name, "gamma"))
       require(value >= 0 && !std::isinf(value), "a finite number of at least 0");
     else if (is(name, "denominator"))
       require(value > 0 && !std::isinf(value), "a finite number above 0");
@@ -115,6 +115,8 @@ CrossEntropyOptions cross_entropy_options(const py::kwargs& keywords) {
 void check_targets(const CrossEntropyOptions& options, bool by_class) {
   if (options.smoothing == Smoothing::kExcludeTarget && !by_class)
     throw py::value_error("smoothing: 'exclude_target' needs class targets");
+  if (options.gamma != 0 && !by_class)
+    throw py::value_error("gamma: the focal loss needs class targets");
 }
 
 double empty_mean(const CrossEntropyOptions& options) {

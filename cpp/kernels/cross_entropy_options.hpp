@@ -17,6 +17,7 @@ template <class Real> struct CrossEntropyOptionsOf {
   std::int64_t ignore_index = -100;
   Real label_smoothing = 0;
   Smoothing smoothing = Smoothing::kUniform;
+  Real gamma = 0; // of the focal loss: a class target's loss times (1 - p)^gamma
   Real temperature = 1;
   Real softcap = 0; // logits are softcap * tanh(logits / softcap) first; 0: not
   Real z_loss = 0;
@@ -41,6 +42,7 @@ template <class F, class... Lists> constexpr void for_each_option(F f, Lists&...
   f("ignore_index", of.ignore_index...);
   f("label_smoothing", of.label_smoothing...);
   f("smoothing", of.smoothing...);
+  f("gamma", of.gamma...);
   f("temperature", of.temperature...);
   f("softcap", of.softcap...);
   f("z_loss", of.z_loss...);

@@ -5,6 +5,8 @@
 //   dx_c = [A p_c - (sum of the a_k at c) - q_c] / T,  A = sum a + sum q + 2 z_loss lse
 // times the slope of the softcap. A class target is one point, a = (1 - smoothing) w_t, and
 // q_c = smoothing w_c / C; probabilities are q_c = w_c ((1 - smoothing) q_c + smoothing / C).
+// With a gamma a class target's a is F a in the loss and B a in the gradient, where
+//   F = (1 - p_t)^gamma,  B = F (1 + gamma p_t nll / (1 - p_t)).
 #pragma once
 
 #include "target_mass.hpp"
@@ -74,17 +76,19 @@ private:
   double sum, log_s, nll, lse;
   double mass, moment;  // of the dense mass: probabilities and smoothing
   double spread, drift; // smoothing per class; 2 z_loss lse
+  double pull_mass;     // of the points in the gradient: sums.point_mass, unless there is a gamma
 
   SOFTSTEP_INLINE bool single() const { return target.points == 1; }
 
   SOFTSTEP_INLINE void conclude() {
     sum_up();
     // The logarithms are slow and seldom needed for the gradient: they wait until it is under way.
-    if (task.options.z_loss != 0)
+    const bool logs_first = task.options.z_loss != 0 || task.options.gamma != 0;
+    if (logs_first)
       take_logs();
     if (kKeep || d)
       write_gradient();
-    if (task.options.z_loss == 0)
+    if (!logs_first)
       take_logs();
     write_results();
   }
@@ -169,7 +173,7 @@ private:
   double point_moment() const {
     if (!single())
       return sums.point_moment;
-    return sums.point_mass != 0 ? sums.point_mass * u_of(sums.target_logit, sums.max) : 0;
+    return pull_mass != 0 ? pull_mass * u_of(sums.target_logit, sums.max) : 0;
   }
 
   // What the results and the gradient need of the sums.
@@ -179,6 +183,7 @@ private:
     if (at_infinity)
       sum = kInfinity<double> - kInfinity<double>;
     drift = mass = moment = spread = 0;
+    pull_mass = sums.point_mass;
     if constexpr (kDense) {
       const double classes = sums.finite - (task.options.smooths_others() ? 1 : 0);
       if (task.options.smooths() && classes > 0)
@@ -211,6 +216,19 @@ private:
     const bool masked = sums.max == -kInfinity<double> && sum == 0;
     lse = masked ? top : top + log_s; // -inf for a row of -inf
     drift = task.options.z_loss != 0 ? 2 * static_cast<double>(task.options.z_loss) * lse : 0;
+    if (task.options.gamma != 0)
+      focus();
+  }
+
+  // 1 - p_t from the other classes: no cancellation.
+  void focus() {
+    const double gamma = static_cast<double>(task.options.gamma);
+    const double rest = at_infinity ? 1 : sums.others / sum,
+                 p = at_infinity ? 0 : sums.in_target / sum;
+    const double factor = rest == 0 ? 0 : exp_scalar(gamma * log_scalar(rest));
+    const double per_rest = rest == 0 ? 1 : nll / rest; // of log(1 + rest / p) / rest
+    sums.point_mass *= factor;
+    pull_mass = p == 0 ? sums.point_mass : sums.point_mass * (1 + gamma * p * per_rest);
   }
 
   void write_results() {
@@ -229,7 +247,7 @@ private:
     if constexpr (!kKeep) {
       const double expectation = gathered.expectation / sum; // of u
       set(task.entropy, sum > 0 ? log_s - expectation : sum / sum);
-      const double pull = (mass + sums.point_mass + drift) * expectation - moment - point_moment();
+      const double pull = (mass + pull_mass + drift) * expectation - moment - point_moment();
       const double drift_pull = drift != 0 ? sums.max * scale * drift : 0;
       set(task.dtemperature, -weight * scale * (pull + drift_pull));
     }
@@ -238,7 +256,7 @@ private:
   void write_gradient() {
     const double weight = task.row_weight ? static_cast<double>(task.row_weight[target.row]) : 1;
     const double g = static_cast<double>(task.upstream) * weight * scale;
-    const double total = g * (mass + sums.point_mass + drift) / sum;
+    const double total = g * (mass + pull_mass + drift) / sum;
     if constexpr (!kDense)
       write_classes(total, [](Vec<T> p, Size) { return p; });
     else if (target.spreads_evenly())
@@ -293,9 +311,8 @@ private:
       if (target.point(j) == c)
         at_class += target.point_mass(j);
     // p - 1 from the other classes: no cancellation.
-    const double gradient = single()
-                                ? (mass + drift) * p - sums.point_mass * (sums.others / sum) - q
-                                : (mass + sums.point_mass + drift) * p - at_class - q;
+    const double gradient = single() ? (mass + drift) * p - pull_mass * (sums.others / sum) - q
+                                     : (mass + pull_mass + drift) * p - at_class - q;
     return gradient * static_cast<double>(Shift::slope(broadcast(logits[k]), sweep.scale)[0]);
   }
 

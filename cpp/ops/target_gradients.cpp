@@ -82,7 +82,7 @@ private:
       if (to_.dtarget)
         write_dtarget(row, logp, g);
       if (to_.dweight)
-        write_mass(row, mass_.data() + (row - begin) * cols_, scratch);
+        write_mass(row, logp, mass_.data() + (row - begin) * cols_, scratch);
     });
     if (to_.dweight)
       add_dweight(begin, end);
@@ -144,7 +144,7 @@ private:
   }
 
   // The mass of each class before the class weights.
-  void write_mass(Size row, double* mass, std::vector<float>& scratch) const {
+  void write_mass(Size row, const double* logp, double* mass, std::vector<float>& scratch) const {
     const auto& options = problem_.options;
     if (problem_.rows.second.data)
       read(mass, problem_.rows.row(problem_.rows.second, row), problem_.rows.second.class_stride,
@@ -153,8 +153,9 @@ private:
       std::fill(mass, mass + cols_, 0.0);
     for (Size k = 0; k < problem_.points; ++k)
       if (const Size c = point(row, k); c >= 0)
-        mass[c] +=
-            problem_.mass ? static_cast<double>(problem_.mass[k * problem_.point_stride + row]) : 1;
+        mass[c] += problem_.mass
+                       ? static_cast<double>(problem_.mass[k * problem_.point_stride + row])
+                       : focus(logp[c]);
     for (Size c = 0; c < cols_; ++c)
       mass[c] *= 1 - options.label_smoothing;
     if (!options.smooths())
@@ -170,6 +171,12 @@ private:
     for (Size c = 0; c < cols_; ++c)
       if (smoothed(c))
         mass[c] += options.label_smoothing / static_cast<double>(std::max<Size>(classes, 1));
+  }
+
+  // What a class target's loss is multiplied by.
+  double focus(double logp) const {
+    const double gamma = problem_.options.gamma;
+    return gamma == 0 ? 1 : std::pow(-std::expm1(logp), gamma);
   }
 
   static bool is_negative_infinity(S x) {

@@ -58,6 +58,7 @@ def heads(draw: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     options["label_smoothing"] = draw(st.sampled_from([0.0, 0.2]))
     others = ["exclude_target"] if kind == "classes" else []
     options["smoothing"] = draw(st.sampled_from(["uniform", "allowed", *others]))
+    options["gamma"] = draw(st.sampled_from([0.0, 1.5])) if kind == "classes" else 0.0
     options["temperature"] = draw(st.sampled_from([1.0, 1.7]))
     options["softcap"] = draw(st.sampled_from([None, 3.0]))
     options["z_loss"] = draw(st.sampled_from([0.0, 0.01]))

@@ -27,6 +27,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"denominator": 3.5},
     {"label_smoothing": 0.2},
     {"label_smoothing": 0.2, "smoothing": "exclude_target"},
+    {"gamma": 1.5},
     {"label_smoothing": 0.2, "smoothing": "allowed"},
     {"temperature": 0.7},
     {"softcap": 2.0},
@@ -57,7 +58,9 @@ def test_options(
 
 
 @pytest.mark.parametrize("workspace", [None, 6000])
-@pytest.mark.parametrize("options", [o for o in OPTIONS if "smoothing" not in o], ids=str)
+@pytest.mark.parametrize(
+    "options", [o for o in OPTIONS if not {"smoothing", "gamma"} & {*o}], ids=str
+)
 def test_soft_targets(
     rng: np.random.Generator, options: dict[str, Any], workspace: int | None
 ) -> None:

@@ -53,6 +53,18 @@ def test_the_bits_of_numpy(rng: np.random.Generator, dtype: Any, reduction: str)
             same_bits(dlogits, slope)
 
 
+def test_the_focal_loss(rng: np.random.Generator) -> None:
+    x, target = rng.normal(size=(6, 10)).astype(np.float32), rng.integers(0, 10, 6)
+    weight = rng.uniform(0.5, 2, 10).astype(np.float32)
+    options = {"gamma": 1.5, "label_smoothing": 0.1, "weight": weight, "reduction": "mean"}
+    loss, dlogits = with_gradient(lambda x: ssj.cross_entropy(x, target, **options), x)
+    expected = ss.cross_entropy_with_grad(x, target, **options)
+    same_bits(loss, np.float32(expected[0]))
+    same_bits(dlogits, expected[1])
+    with pytest.raises(ValueError, match=r"^gamma: the focal loss needs class targets"):
+        ssj.cross_entropy(x, x, gamma=1.5)
+
+
 @pytest.mark.parametrize("axis", [-1, 1, (1, 2)], ids=str)
 def test_arguments_of_optax(rng: np.random.Generator, axis: Any) -> None:
     optax = pytest.importorskip("optax")

@@ -42,6 +42,7 @@ def test_softmax_family(isa: str, rng: np.random.Generator, name: str, dtype: An
         {"reduction": "none"},
         {"label_smoothing": 0.1},
         {"label_smoothing": 0.1, "smoothing": "exclude_target", "softcap": 20.0},
+        {"gamma": 2.0, "label_smoothing": 0.1},
     ],
     ids="-".join,
 )

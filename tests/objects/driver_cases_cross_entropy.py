@@ -24,6 +24,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"label_smoothing": 0.1},
     {"z_loss": 0.01},
     {"softcap": 5.0},
+    {"gamma": 2.0},
+    {"gamma": 0.5, "label_smoothing": 0.1, "temperature": 2.0},
     {"label_smoothing": 0.2, "smoothing": "exclude_target"},
     {"label_smoothing": 0.2, "smoothing": "allowed", "temperature": 3.0},
     {"softcap": 30.0, "z_loss": 0.1, "label_smoothing": 0.1, "temperature": 2.0},
@@ -81,7 +83,9 @@ def options_and_targets(rng: np.random.Generator, dtype: np.dtype[Any]) -> Itera
         for kind in KINDS:
             if kind == "wide probabilities" and dtype.itemsize != 2:
                 continue
-            if kind != "classes" and options.get("smoothing") == "exclude_target":
+            if kind != "classes" and (
+                "gamma" in options or options.get("smoothing") == "exclude_target"
+            ):
                 continue
             # Every option beside every kind of target, with two of the shapes.
             for shape in [SHAPES[(number + 5 * k) % len(SHAPES)] for k in range(2)]:

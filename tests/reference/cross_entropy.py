@@ -74,6 +74,7 @@ def cross_entropy_results(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: str = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -118,13 +119,28 @@ def cross_entropy_results(
         z_factor = factor if denominator is not None or not factor else 1 / s[kept].sum()
 
     logp, lse = log_probabilities(z)
+    pull = q  # what q is in the gradient
+    if gamma:
+        assert point is not None, "gamma: needs class targets"
+        rest = -np.expm1(logp)
+        focus = np.where(point == 1, rest**gamma, 1.0)
+        # d(focus nll) / d(log p) = -focus (1 + gamma p nll / (1 - p)); the quotient is 1 at p = 1
+        # and 0 at p = 0.
+        odds = np.where(
+            rest == 0, 1.0, -_times(np.exp(logp), logp) / np.where(rest == 0, 1.0, rest)
+        )
+        steeper = 1 + gamma * odds
+        own = (1 - label_smoothing) * w * point
+        pull = w * label_smoothing * shares + own * focus * steeper
+        mass = (1 - label_smoothing) * point * focus + label_smoothing * shares
+        q = w * mass
     nll = s * -_times(q, logp).sum(axis=-1)
     z_term = s * z_loss * lse**2 if z_loss else np.zeros(rows)
     nll, z_term = np.where(kept, nll, 0.0), np.where(kept, z_term, 0.0)
 
     # (sum q) p - q, with p - 1 = expm1(log p): no cancellation where p is nearly 1.
     p = probabilities(z)
-    dz = factor * ((q.sum(axis=-1, keepdims=True) - q) * p + q * np.expm1(logp))
+    dz = factor * ((pull.sum(axis=-1, keepdims=True) - pull) * p + pull * np.expm1(logp))
     if z_loss:
         dz += 2 * z_factor * z_loss * lse[..., None] * p
     upstream = np.where(kept, s, 0.0)[..., None]

@@ -84,6 +84,8 @@ def calls(draw: Any) -> tuple[Any, dict[str, Any]]:
     kwargs |= {"axis": axis, "ignore_index": ignored, "softcap": softcap}
     kwargs |= {"label_smoothing": eps, "smoothing": how}
     kwargs["temperature"] = draw(st.sampled_from([1.0, 1.0, 0.5, 1.7]))
+    if kind == "classes":
+        kwargs["gamma"] = draw(st.sampled_from([0.0, 0.0, 0.5, 2.0]))
     kwargs["z_loss"] = draw(st.sampled_from([0.0, 0.0, 0.01]))
     kwargs["reduction"] = draw(st.sampled_from(["none", "sum", "mean", "mean"]))
     if kwargs["reduction"] == "mean" and draw(st.booleans()):

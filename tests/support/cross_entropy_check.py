@@ -1,6 +1,6 @@
 """Every result of a cross-entropy call against the reference, each within its own rounding."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,13 @@ def bounds(x: Any, target: Any, o: dict[str, Any], exact: dict[str, Any]) -> dic
         eps, how = eps * classes / max(classes - 1, 1), "uniform"
     weight = o.get("weight")
     w = np.ones(classes) if weight is None else np.abs(np.asarray(weight, np.float64))
-    mass = (1 + eps) * mass + eps * smoothing_shares(logits, point, how)
-    q = w * mass
+    focused = focus(o.get("gamma", 0.0), point, logp, logp_error, unit)
+    spread = eps * smoothing_shares(logits, point, how)
+    mass_of_loss = (1 + eps) * mass * focused.loss + spread
+    point_error = w * (1 + eps) * mass * focused.loss * distance * focused.loss_error
+    q_of_loss = w * mass_of_loss
+    q = w * ((1 + eps) * mass * focused.pull + spread)
+    pull_error = w * (1 + eps) * mass * focused.pull * focused.pull_error
     total = q.sum(axis=-1, keepdims=True)
 
     rows = o.get("sample_weight")
@@ -85,12 +90,13 @@ def bounds(x: Any, target: Any, o: dict[str, Any], exact: dict[str, Any]) -> dic
     factor, z_factor = exact["factor"], exact["z_factor"]
     z_loss = o.get("z_loss", 0.0)
     drift, drift_error = 2 * z_loss * np.abs(lse), 2 * z_loss * lse_error
-    loss = s * (q * logp_error).sum(axis=-1)
+    loss = s * (q_of_loss * logp_error + point_error).sum(axis=-1)
     z_term = s * (drift * lse_error + unit * z_loss * lse**2)
 
     def pulls(error: Any) -> Any:
         """|(sum q) p - q| and drift p, with `error` relative to them."""
         target_part = factor * (total * p * (error + unit) + q * error)
+        target_part += factor * (pull_error.sum(axis=-1, keepdims=True) * p + pull_error)
         return target_part + z_factor * drift[..., None] * p * (error + unit)
 
     drift_part = (z_factor * drift_error)[..., None] * p
@@ -109,8 +115,10 @@ def bounds(x: Any, target: Any, o: dict[str, Any], exact: dict[str, Any]) -> dic
     share = np.zeros(classes)
     if point is not None:
         share = (s[..., None] * point).reshape(-1, classes).sum(axis=0)
-    dweight = factor * (s[..., None] * mass * wide_error).reshape(-1, classes).sum(axis=0)
-    dweight += factor**2 * share * (s[..., None] * q * wide_error).sum()
+    gamma = 1 + o.get("gamma", 0.0)
+    terms = s[..., None] * gamma * wide_error  # of log p and of (1 - p)**gamma
+    dweight = factor * (terms * mass_of_loss).reshape(-1, classes).sum(axis=0)
+    dweight += factor**2 * share * (terms * q_of_loss).sum()
     dtarget = factor * s[..., None] * w * wide_error
     if "target_probabilities" in o:
         dtarget = np.take_along_axis(dtarget, np.where(given, target, 0).astype(np.intp), -1)
@@ -131,6 +139,32 @@ def bounds(x: Any, target: Any, o: dict[str, Any], exact: dict[str, Any]) -> dic
         "dtarget": dtarget + eps_stored * np.abs(np.nan_to_num(exact["dtarget"], posinf=0)),
         "dweight": dweight + eps_stored * np.abs(np.nan_to_num(exact["dweight"], posinf=0)),
     }
+
+
+class Focus(NamedTuple):
+    """What gamma makes of a class target's mass in loss and gradient, and relative errors."""
+
+    loss: Any = 1.0
+    pull: Any = 1.0
+    loss_error: Any = 0.0
+    pull_error: Any = 0.0
+
+
+def focus(gamma: float, point: Any, logp: Any, logp_error: Any, unit: float) -> Focus:
+    """1 - p is a sum of the others' exponentials, with their errors; so is -log p near 0."""
+    if not gamma:
+        return Focus()
+    p, at = np.exp(logp), point == 1
+    others = np.where(at, 0, p)
+    rest = others.sum(axis=-1, keepdims=True)
+    rest_error = 2 * unit + np.nan_to_num((others * logp_error).sum(-1, keepdims=True) / rest)
+    log_rest = np.where(rest > 0, np.log(rest), 0)
+    loss_error = gamma * (rest_error + unit * (2 + np.abs(log_rest))) + 2 * unit
+    nll_error = np.where(p >= 0.5, 2 * rest_error, logp_error / -logp)
+    odds = np.where(rest > 0, np.nan_to_num(p * -logp) / rest, 1)
+    loss = np.where(rest > 0, rest**gamma, 0)
+    pull = loss * (1 + gamma * odds)
+    return Focus(loss, pull, loss_error, loss_error + rest_error + np.nan_to_num(nll_error) + unit)
 
 
 def check(x: Any, target: Any, extra: tuple[str, ...] | None = None, **options: Any) -> None:

@@ -14,6 +14,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"reduction": "none"},
     {"label_smoothing": 0.3},
     {"label_smoothing": 0.3, "smoothing": "exclude_target"},
+    {"gamma": 2.0, "label_smoothing": 0.1},
     {"label_smoothing": 0.3, "smoothing": "allowed"},
     {"temperature": 2.0, "softcap": 5.0},
     {"z_loss": 0.1},

@@ -47,6 +47,18 @@ def test_values_and_gradients(options: dict[str, Any], kind: str, with_bias: boo
         torch.testing.assert_close(a.grad, b.grad)
 
 
+def test_the_focal_loss() -> None:
+    tensors = problem((6, 9), "classes")[1]
+    ours, theirs = operands(), operands()
+    loss = st.linear_cross_entropy(*ours[:2], linear_bias=ours[2], gamma=2.0, **tensors)
+    expected = st.cross_entropy(theirs[0] @ theirs[1].t() + theirs[2], gamma=2.0, **tensors)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_gradcheck_of_every_subset(reduction: str) -> None:
     target = torch.tensor([0, 3, -100, 8, 8, 1])

@@ -34,6 +34,7 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -62,7 +63,7 @@ def linear_cross_entropy(
         Shape (V,).
     class_weight : array_like, optional
         Weight of each class, shape (V,): `cross_entropy`'s `weight`.
-    target_probabilities, sample_weight, ignore_index, label_smoothing, smoothing
+    target_probabilities, sample_weight, ignore_index, label_smoothing, smoothing, gamma
         As in `cross_entropy`. Ignored rows take no part in any product.
     temperature, softcap, z_loss, reduction, denominator, empty
         As in `cross_entropy`.
@@ -125,6 +126,7 @@ def linear_cross_entropy_with_grad(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -150,7 +152,7 @@ def linear_cross_entropy_with_grad(
     ----------
     hidden, weight, target, bias, target_probabilities, class_weight, sample_weight, ignore_index
         As in `linear_cross_entropy`.
-    label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty
+    label_smoothing, smoothing, gamma, temperature, softcap, z_loss, reduction, denominator, empty
         As in `linear_cross_entropy`. With "none" the gradients are those of the sum of the losses.
     shift, workspace
         As in `linear_cross_entropy`.

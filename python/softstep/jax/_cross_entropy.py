@@ -22,6 +22,7 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: str = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -53,7 +54,7 @@ def cross_entropy(
         Differentiated with ``reduction="none"`` only.
     ignore_index : int
         Rows with this class target have loss 0 and gradient 0.
-    label_smoothing, smoothing, temperature, softcap, z_loss
+    label_smoothing, smoothing, gamma, temperature, softcap, z_loss
         As in `softstep.cross_entropy`.
     reduction : {"none", "sum", "mean"}
         "none", as in Optax: one loss a row. A sum or a mean computes the gradient in the forward

@@ -25,6 +25,7 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: str = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -52,7 +53,7 @@ def linear_cross_entropy(
     sample_weight : array, optional
         Weight of each row, shape (...); rows of weight 0 are ignored. Differentiated with
         ``reduction="none"`` only.
-    ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss
+    ignore_index, label_smoothing, smoothing, gamma, temperature, softcap, z_loss
         As in `cross_entropy`.
     reduction : {"mean", "sum", "none"}
         "none" computes the logits again for the gradients.

@@ -34,6 +34,7 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -47,8 +48,8 @@ def cross_entropy(
     With ``x = softcap * tanh(logits / softcap) / T`` (without a softcap ``x = logits / T``) and
     ``lse = logsumexp(x)``, the loss of a row is
 
-    - class target t:
-      ``(1 - eps) w[t] (lse - x[t]) + eps / C * sum(w * (lse - x))``,
+    - class target t, with ``p[t] = exp(x[t] - lse)``:
+      ``(1 - eps) w[t] (1 - p[t])**gamma (lse - x[t]) + eps / C * sum(w * (lse - x))``,
     - probabilities q, which need not sum to 1: with ``q' = w ((1 - eps) q + eps / C)``,
       ``sum(q') lse - sum(q' * x)``,
     - sparse probabilities: the same, q being 0 but at the K classes given,
@@ -82,6 +83,8 @@ def cross_entropy(
     smoothing : {"uniform", "exclude_target", "allowed"}
         Where eps goes: over all C classes; over the C - 1 others of a class target; or over the
         classes whose logit is not -inf.
+    gamma : float
+        Of the focal loss, at least 0: class targets that are nearly certain count less.
     temperature : float
         ``T > 0``.
     softcap : float, optional
@@ -120,7 +123,8 @@ def cross_entropy(
     References
     ----------
     The semantics are those of ``torch.nn.functional.cross_entropy`` (PyTorch 2.13) where it has the
-    option; ``docs/cross_entropy.md`` states every formula, edge case and difference.
+    option; ``docs/cross_entropy.md`` states every formula, edge case and difference. The focal loss
+    is of T.-Y. Lin et al., "Focal loss for dense object detection", 2017.
 
     Examples
     --------
@@ -147,6 +151,7 @@ def cross_entropy(
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         smoothing=smoothing,
+        gamma=gamma,
         temperature=temperature,
         softcap=softcap,
         z_loss=z_loss,
@@ -167,6 +172,7 @@ def cross_entropy_with_grad(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -186,7 +192,7 @@ def cross_entropy_with_grad(
     ----------
     logits, target, axis, target_probabilities, weight, sample_weight, ignore_index
         As in `cross_entropy`.
-    label_smoothing, smoothing, temperature, softcap, z_loss, extra
+    label_smoothing, smoothing, gamma, temperature, softcap, z_loss, extra
         As in `cross_entropy`.
     reduction, denominator, empty
         As in `cross_entropy`. With "none" the gradient is that of the sum of the losses. The
@@ -233,6 +239,7 @@ def cross_entropy_with_grad(
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         smoothing=smoothing,
+        gamma=gamma,
         temperature=temperature,
         softcap=softcap,
         z_loss=z_loss,

@@ -18,6 +18,7 @@ class Options(NamedTuple):
     ignore_index: int = -100
     label_smoothing: float = 0.0
     smoothing: Smoothing = "uniform"
+    gamma: float = 0.0
     temperature: float = 1.0
     softcap: float | None = None
     z_loss: float = 0.0

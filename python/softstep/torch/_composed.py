@@ -2,6 +2,7 @@
 
 import torch
 
+import softstep._core as _core
 from softstep.losses.options import Options
 from softstep.torch._tensors import wide_dtype
 
@@ -19,6 +20,7 @@ def cross_entropy(
     share = torch.ones_like(x[..., 0]) if sample_weight is None else sample_weight.to(x.dtype)
     kept = share != 0
     by_class = probabilities is None and not target.is_floating_point()
+    _core.cross_entropy_numbers(by_class, **options._asdict())  # refuses what does not fit
     if by_class:
         kept = kept & (target != options.ignore_index)
     elif probabilities is not None:
@@ -39,7 +41,8 @@ def cross_entropy(
         index = points.masked_fill(~given, 0).long()
         mass = given.to(x.dtype) if probabilities is None else probabilities.to(x.dtype) * given
         at = w.expand_as(nll).gather(-1, index)
-        loss = _dot((1 - eps) * mass * at, nll.gather(-1, index))
+        own = nll.gather(-1, index)
+        loss = _dot((1 - eps) * mass * at, _focused(own, options.gamma))
     else:
         index, at = target.new_zeros((*target.shape[:1], 0)).long(), w
         q = target.movedim(0 if logits.ndim == 1 else 1, -1).to(x.dtype)
@@ -80,6 +83,15 @@ def _mean(
     if not options.z_loss:
         return loss.sum() / whole
     return loss.sum() / whole + z.sum() / whole_z
+
+
+def _focused(nll: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Return (1 - p)**gamma times the loss, whose derivative at p = 1 is 0, not NaN."""
+    if not gamma:
+        return nll
+    rest = -torch.expm1(-nll)
+    certain = rest == 0
+    return (rest.masked_fill(certain, 1) ** gamma * nll).masked_fill(certain, 0)
 
 
 def _dot(factor: torch.Tensor, nll: torch.Tensor) -> torch.Tensor:

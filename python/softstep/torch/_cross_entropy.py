@@ -29,6 +29,7 @@ def cross_entropy(
     target_probabilities: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -44,7 +45,7 @@ def cross_entropy(
         Logits (C), (N, C) or (N, C, d1, ...): float32, float64, float16 or bfloat16.
     target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As PyTorch's; class indices may be of any integer dtype, weights of any float dtype.
-    target_probabilities, sample_weight, smoothing, temperature, softcap, z_loss
+    target_probabilities, sample_weight, smoothing, gamma, temperature, softcap, z_loss
         As in `softstep.cross_entropy`.
     denominator, empty
         As in `softstep.cross_entropy`.
@@ -90,6 +91,7 @@ def cross_entropy(
         ignore_index,
         label_smoothing,
         smoothing,
+        gamma,
         temperature,
         softcap,
         z_loss,
@@ -174,7 +176,7 @@ class CrossEntropyLoss(torch.nn.Module):
     ----------
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As PyTorch's, in its order.
-    smoothing, temperature, softcap, z_loss, denominator, empty, inplace
+    smoothing, gamma, temperature, softcap, z_loss, denominator, empty, inplace
         As in `cross_entropy`. What belongs to a batch is an argument of the call:
         `target_probabilities` and `sample_weight`.
 

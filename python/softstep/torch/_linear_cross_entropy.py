@@ -28,6 +28,7 @@ def linear_cross_entropy(
     target_probabilities: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -53,7 +54,7 @@ def linear_cross_entropy(
         As in `cross_entropy`.
     options
         PyTorch's choice of chunks; without meaning here, see `workspace`.
-    target_probabilities, sample_weight, smoothing, temperature, softcap, z_loss
+    target_probabilities, sample_weight, smoothing, gamma, temperature, softcap, z_loss
         As in `softstep.linear_cross_entropy`.
     denominator, empty, shift, workspace
         As in `softstep.linear_cross_entropy`.
@@ -89,6 +90,7 @@ def linear_cross_entropy(
         -100 if ignore_index is None else ignore_index,
         label_smoothing,
         smoothing,
+        gamma,
         temperature,
         softcap,
         z_loss,

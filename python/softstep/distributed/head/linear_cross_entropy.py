@@ -29,6 +29,7 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -61,7 +62,7 @@ def linear_cross_entropy(
         follow one another, and are gathered a chunk at a time.
     bias, class_weight : array_like, optional
         Of this rank's classes, shape (shard.size,).
-    target_probabilities, sample_weight, ignore_index, label_smoothing, smoothing
+    target_probabilities, sample_weight, ignore_index, label_smoothing, smoothing, gamma
         As in `softstep.linear_cross_entropy`, of all rows, the same on every rank.
     temperature, softcap, z_loss, reduction, denominator, empty
         As in `softstep.linear_cross_entropy`, the same on every rank.
@@ -116,6 +117,7 @@ def linear_cross_entropy_with_grad(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -140,7 +142,7 @@ def linear_cross_entropy_with_grad(
     ----------
     hidden, weight, target, shard, comm, rows, bias, target_probabilities, class_weight
         As in `linear_cross_entropy`.
-    sample_weight, ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss
+    sample_weight, ignore_index, label_smoothing, smoothing, gamma, temperature, softcap, z_loss
         As in `linear_cross_entropy`.
     reduction, denominator, empty, shift, workspace
         As in `linear_cross_entropy`.

@@ -24,6 +24,7 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -57,7 +58,7 @@ def cross_entropy(
         Weight of each of this rank's classes.
     sample_weight : array_like, optional
         Weight of each row, the same on every rank.
-    ignore_index, label_smoothing, smoothing, temperature, softcap, z_loss
+    ignore_index, label_smoothing, smoothing, gamma, temperature, softcap, z_loss
         As in `softstep.cross_entropy`, the same on every rank.
     reduction, denominator, empty
         As in `softstep.cross_entropy`, the same on every rank.
@@ -106,6 +107,7 @@ def cross_entropy_with_grad(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     smoothing: Smoothing = "uniform",
+    gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
@@ -123,7 +125,7 @@ def cross_entropy_with_grad(
     ----------
     logits, target, shard, comm, axis, target_probabilities, weight, sample_weight, ignore_index
         As in `cross_entropy`.
-    label_smoothing, smoothing, temperature, softcap, z_loss, reduction, denominator, empty
+    label_smoothing, smoothing, gamma, temperature, softcap, z_loss, reduction, denominator, empty
         As in `cross_entropy`.
     out : ndarray, optional
         Written instead of a new array, of the shape and dtype of `logits`; ``out=logits`` works in
