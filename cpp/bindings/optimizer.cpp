@@ -1,6 +1,7 @@
 #include "ops/optimizer.hpp"
 #include "bindings/gil.hpp"
-#include "bindings/optimizer_arrays.hpp"
+#include "bindings/optimizer_group.hpp"
+#include "bindings/optimizer_slots.hpp"
 
 #include <pybind11/stl.h>
 
@@ -12,34 +13,30 @@ namespace {
 
 using ops::Storage;
 
-const char* const kStateNames[] = {"states[0]", "states[1]"};
-
 // The parameters of an optimizer with all that can be known of them before a step: addresses,
 // layouts, overlaps. A step checks that these have not changed, and what is new of the gradients.
 class UpdatePlan {
 public:
-  UpdatePlan(const std::string& rule, const py::list& params, const py::list& states,
+  UpdatePlan(const py::str& rule, const py::list& params, const py::list& states,
              const py::list& masters, const py::array_t<std::int64_t>& counts,
              const std::vector<std::size_t>& groups, bool bfloat16_bits)
       : rule_(rule_of(rule)), bfloat16_bits_(bfloat16_bits), counts_(counts),
-        slots_(slots_of(params, states, masters, groups)), written_(written_arrays()),
-        update_(rule_, tensors()), grads_(slots_.size()), copies_(slots_.size()) {
+        slots_(slots_of(rule_, params, states, masters, groups, bfloat16_bits)),
+        written_(written_arrays(slots_)), update_(rule_, tensors_of(slots_)), grads_(slots_.size()),
+        copies_(slots_.size()) {
     if (counts.ndim() != 1 || static_cast<std::size_t>(counts.size()) != slots_.size() ||
         (slots_.size() > 0 && counts.strides(0) != sizeof(std::int64_t)) || !counts.writeable())
       throw py::value_error("counts: expected a writeable int64 array, one for each parameter");
   }
 
-  py::tuple step(const py::list& grads, const py::list& options, std::optional<double> max_norm,
+  py::tuple step(const py::list& grads, const py::list& groups, std::optional<double> max_norm,
                  bool skip_nonfinite, double grad_scale, bool zero_grads,
                  std::optional<std::uint64_t> seed, std::uint64_t step) {
     if (busy_)
       throw std::runtime_error("step: another thread is in a step of this optimizer");
     ops::UpdateRequest request{{}, max_norm, skip_nonfinite, grad_scale, zero_grads, seed, step};
-    for (const py::handle group : options)
-      request.groups.push_back(group_of(py::reinterpret_borrow<py::tuple>(group)));
-    for (const Slot& slot : slots_)
-      if (slot.group >= request.groups.size())
-        throw py::value_error("options: expected one tuple for each group");
+    for (const py::handle group : groups)
+      request.groups.push_back(numbers_of(group));
     require_states(request);
     require_unchanged();
     // Held until the end: other threads may change the list.
@@ -58,14 +55,6 @@ public:
   }
 
 private:
-  struct Slot {
-    py::array arrays[ops::kRoles]; // the gradient's is not used
-    bool has[ops::kRoles];
-    Storage storage, state_storage;
-    std::size_t group;
-    Known known;
-  };
-
   struct Busy {
     explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
     ~Busy() { flag_ = false; }
@@ -74,143 +63,21 @@ private:
     bool& flag_;
   };
 
-  static ops::Rule rule_of(const std::string& rule) {
-    if (rule != "sgd" && rule != "adamw")
-      throw py::value_error("rule: expected 'sgd' or 'adamw', got '" + rule + "'");
-    return rule == "sgd" ? ops::Rule::kSgd : ops::Rule::kAdamw;
-  }
-
-  static ops::UpdateGroup group_of(const py::tuple& o) {
-    const auto number = [&](std::size_t k) { return as_number(o[k], "options"); };
-    ops::UpdateGroup group{};
-    group.lr = number(0);
-    group.weight_decay = number(1);
-    group.decoupled = number(2) != 0;
-    group.decay_by_lr = number(3) != 0;
-    group.maximize = number(4) != 0;
-    group.min_decay_ndim = as_integer(o[5], "min_decay_ndim");
-    group.momentum = group.beta1 = number(6);
-    group.dampening = group.beta2 = number(7);
-    group.nesterov = number(8) != 0;
-    group.eps = number(8);
-    return group;
-  }
-
-  std::vector<Slot> slots_of(const py::list& params, const py::list& states,
-                             const py::list& masters, const std::vector<std::size_t>& groups) {
-    if (groups.size() != params.size())
-      throw py::value_error("groups: expected one number for each parameter");
-    if (rule_ == ops::Rule::kAdamw ? states.size() != 2 : states.size() > 1)
-      throw py::value_error("states: expected 2 lists for adamw, at most 1 for sgd");
-    std::vector<Slot> slots(params.size());
-    for (std::size_t k = 0; k < slots.size(); ++k) {
-      Slot& slot = slots[k];
-      const std::string name = name_of("params", k);
-      slot.storage = storage_of(params[k], name, bfloat16_bits_);
-      set(slot, ops::kParam, as_written(params[k], name, shape_of(params[k])));
-      slot.group = groups[k];
-      slot.known = Known(slot.arrays[ops::kParam]);
-    }
-    for (std::size_t j = 0; j < states.size(); ++j)
-      for (std::size_t k = 0; k < slots.size(); ++k)
-        set_state(slots[k], j, item_of(states[j], kStateNames[j], k, slots.size()), k);
-    for (std::size_t k = 0; masters.size() > 0 && k < slots.size(); ++k)
-      set_master(slots[k], item_of(masters, "masters", k, slots.size()), k);
-    return slots;
-  }
-
-  static void set(Slot& slot, ops::Role role, py::array array) {
-    slot.arrays[role] = std::move(array);
-    slot.has[role] = true;
-  }
-  static py::object item_of(const py::handle& list, const char* name, std::size_t k,
-                            std::size_t expected) {
-    if (!py::isinstance<py::list>(list) || py::len(list) != expected)
-      throw py::value_error(std::string(name) + ": expected a list with one array for each of " +
-                            std::to_string(expected) + " parameters");
-    return py::reinterpret_borrow<py::list>(list)[k];
-  }
-  static std::vector<py::ssize_t> shape_of(const py::handle& array) {
-    return bindings::shape_of(py::reinterpret_borrow<py::array>(array));
-  }
-
-  static void set_state(Slot& slot, std::size_t j, const py::object& object, std::size_t k) {
-    const std::string name = name_of(kStateNames[j], k);
-    const Storage storage = storage_of(object, name, true);
-    const Storage wide = slot.storage == Storage::kFloat64 ? Storage::kFloat64 : Storage::kFloat32;
-    if (storage != wide && !(j == 0 && wide == Storage::kFloat32 && storage == Storage::kBFloat16))
-      throw py::type_error(name +
-                           ": expected the dtype of the arithmetic, or uint16 for bfloat16, "
-                           "got " +
-                           dtype_text(py::reinterpret_borrow<py::array>(object)));
-    set(slot, j == 0 ? ops::kState : ops::kSecondState,
-        as_written(object, name, shape_of(slot.arrays[ops::kParam])));
-    if (j == 0)
-      slot.state_storage = storage;
-  }
-
-  static void set_master(Slot& slot, const py::object& object, std::size_t k) {
-    if (object.is_none())
-      return;
-    const std::string name = name_of("masters", k);
-    if (slot.arrays[ops::kParam].itemsize() != 2 ||
-        storage_of(object, name, false) != Storage::kFloat32)
-      throw py::type_error(name + ": expected float32 for a half-precision parameter");
-    set(slot, ops::kMaster, as_written(object, name, shape_of(slot.arrays[ops::kParam])));
-  }
-
-  std::vector<NamedArray> written_arrays() const {
-    const char* const names[] = {"params", "", kStateNames[0], kStateNames[1], "masters"};
-    std::vector<NamedArray> arrays;
-    for (std::size_t role = 0; role < ops::kRoles; ++role)
-      for (std::size_t k = 0; k < slots_.size(); ++k)
-        if (slots_[k].has[role])
-          arrays.push_back({slots_[k].arrays[role], names[role], k, true});
-    return arrays;
-  }
-
-  std::vector<ops::UpdateTensor> tensors() const {
-    std::vector<ops::UpdateTensor> tensors;
-    for (const Slot& slot : slots_)
-      tensors.push_back({{},
-                         slot.storage,
-                         slot.state_storage,
-                         slot.has[ops::kState],
-                         slot.has[ops::kMaster],
-                         slot.group,
-                         slot.arrays[ops::kParam].ndim()});
-    return tensors;
-  }
-
-  static ops::UpdateWalk walk_of(const Slot& slot, const py::array& grad) {
-    ops::UpdateWalk::Pointers data{};
-    ops::UpdateWalk::Strides items{};
-    const auto array_of = [&](std::size_t role) -> const py::array* {
-      if (role == ops::kGrad)
-        return &grad;
-      return slot.has[role] ? &slot.arrays[role] : nullptr;
-    };
-    for (std::size_t role = 0; role < ops::kRoles; ++role)
-      if (const py::array* array = array_of(role)) {
-        data[role] = static_cast<char*>(const_cast<void*>(array->data()));
-        items[role] = array->itemsize();
-      }
-    ops::UpdateWalk walk(data, items);
-    for (py::ssize_t d = 0; d < grad.ndim(); ++d) {
-      ops::UpdateWalk::Strides strides{};
-      for (std::size_t role = 0; role < ops::kRoles; ++role)
-        if (const py::array* array = array_of(role))
-          strides[role] = array->strides(d);
-      walk.add_dimension(grad.shape(d), strides);
-    }
-    walk.coalesce();
-    return walk;
+  const ops::UpdateGroup& numbers_of(const py::handle& object) const {
+    const auto& group = object.cast<const UpdateGroup&>();
+    if (group.rule != rule_)
+      throw py::value_error("groups: expected numbers of the plan's rule");
+    return group.numbers;
   }
 
   void require_states(const ops::UpdateRequest& request) const {
-    for (const Slot& slot : slots_)
-      if (request.groups[slot.group].momentum != 0 && !slot.has[ops::kState])
-        throw py::value_error("options: momentum without states");
+    for (const Slot& slot : slots_) {
+      if (slot.group >= request.groups.size())
+        throw py::value_error("groups: expected the numbers of each group");
+      const std::size_t states = request.groups[slot.group].states;
+      if ((states > 0 && !slot.has[ops::kState]) || (states > 1 && !slot.has[ops::kSecondState]))
+        throw py::value_error("groups: expected the states that their numbers ask for");
+    }
   }
 
   void require_unchanged() const {
@@ -330,12 +197,14 @@ private:
 } // namespace
 
 void register_optimizer(py::module_& m) {
+  register_update_group(m);
+  m.def("check_parameters", &check_parameters, py::arg("params"), py::arg("bfloat16_bits"));
   py::class_<UpdatePlan>(m, "UpdatePlan")
-      .def(py::init<const std::string&, const py::list&, const py::list&, const py::list&,
+      .def(py::init<const py::str&, const py::list&, const py::list&, const py::list&,
                     const py::array_t<std::int64_t>&, const std::vector<std::size_t>&, bool>(),
            py::arg("rule"), py::arg("params"), py::arg("states"), py::arg("masters"),
            py::arg("counts").noconvert(), py::arg("groups"), py::arg("bfloat16_bits"))
-      .def("step", &UpdatePlan::step, py::arg("grads"), py::arg("options"), py::arg("max_norm"),
+      .def("step", &UpdatePlan::step, py::arg("grads"), py::arg("groups"), py::arg("max_norm"),
            py::arg("skip_nonfinite"), py::arg("grad_scale"), py::arg("zero_grads"), py::arg("seed"),
            py::arg("step"));
 }

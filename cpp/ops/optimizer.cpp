@@ -100,26 +100,32 @@ void Update::set_coefficients(const UpdateRequest& request, double gradient_fact
     const double decay = tensor.ndim < group.min_decay_ndim ? 0 : group.weight_decay;
     const double decoupled = !group.decoupled ? 0 : (group.decay_by_lr ? group.lr * decay : decay);
     const double coupled = group.decoupled ? 0 : decay;
-    c.uses_state = rule_ == Rule::kAdamw || group.momentum != 0;
+    c.uses_state = group.states > 0;
     c.first = counts[k] == 0;
     if (rule_ == Rule::kSgd) {
-      c.sgd = {factor,         coupled,         decoupled,      group.lr,
-               group.momentum, group.dampening, group.nesterov, c.first};
+      c.sgd = {factor,
+               coupled,
+               decoupled,
+               group.lr,
+               group.sgd.momentum,
+               group.sgd.dampening,
+               group.sgd.nesterov,
+               c.first};
       continue;
     }
     const auto steps = static_cast<double>(counts[k] + 1);
     if (k > 0 && counts[k] == counts[k - 1] && tensor.group == tensors_[k - 1].group) {
       c.adamw = coefficients_[k - 1].adamw; // the powers take longer than a small tensor
     } else {
-      const double root = std::sqrt(1 - std::pow(group.beta2, steps));
-      c.adamw.step_size = group.lr * root / (1 - std::pow(group.beta1, steps));
-      c.adamw.eps = group.eps * root;
+      const double root = std::sqrt(1 - std::pow(group.adamw.beta2, steps));
+      c.adamw.step_size = group.lr * root / (1 - std::pow(group.adamw.beta1, steps));
+      c.adamw.eps = group.adamw.eps * root;
     }
     c.adamw.gradient_factor = factor;
     c.adamw.coupled = coupled;
     c.adamw.decoupled = decoupled;
-    c.adamw.beta1 = group.beta1;
-    c.adamw.beta2 = group.beta2;
+    c.adamw.beta1 = group.adamw.beta1;
+    c.adamw.beta2 = group.adamw.beta2;
   }
 }
 

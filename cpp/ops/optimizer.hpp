@@ -27,13 +27,21 @@ struct UpdateTensor {
   std::int64_t ndim;
 };
 
+// What holds for a group of tensors in a step: the numbers of every rule, and those of its own.
 struct UpdateGroup {
+  struct Sgd {
+    double momentum, dampening;
+    bool nesterov;
+  };
+  struct Adamw {
+    double beta1, beta2, eps;
+  };
   double lr, weight_decay;
   bool decoupled, decay_by_lr, maximize;
   std::int64_t min_decay_ndim;
-  double momentum, dampening; // SGD
-  bool nesterov;
-  double beta1, beta2, eps; // AdamW
+  Sgd sgd;
+  Adamw adamw;
+  std::size_t states; // how many of the rule's states the step reads and writes
 };
 
 struct UpdateRequest {

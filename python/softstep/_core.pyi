@@ -152,12 +152,25 @@ class CrossEntropyCall(metaclass=pybind11_type):
         probabilities: FloatArray | None = ...,
     ) -> Any: ...
 
+def check_parameters(params: list[FloatArray], bfloat16_bits: bool) -> None: ...
+
+class UpdateGroup(metaclass=pybind11_type):
+    def __init__(
+        self, rule: str, options: dict[str, Any], lr: object, weight_decay: object
+    ) -> None: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def states(self) -> int: ...
+
 class UpdatePlan(metaclass=pybind11_type):
     def __init__(
         self,
         rule: str,
         params: list[FloatArray],
-        states: list[list[FloatArray]],
+        states: list[list[FloatArray | None]],
         masters: list[FloatArray | None],
         counts: NDArray[np.int64],
         groups: list[int],
@@ -166,7 +179,7 @@ class UpdatePlan(metaclass=pybind11_type):
     def step(
         self,
         grads: list[FloatArray | None],
-        options: list[tuple[float, ...]],
+        groups: list[UpdateGroup],
         max_norm: float | None,
         skip_nonfinite: bool,
         grad_scale: float,

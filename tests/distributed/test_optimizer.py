@@ -165,7 +165,7 @@ def test_state_is_divided(size: int) -> None:
     def elements(comm: Communicator) -> int:
         _, optimizer, _ = case.sharded(comm, "AdamW", {})
         inner = optimizer._shards._pieces.optimizer if optimizer._shards else optimizer._whole
-        return sum(state.size for states in inner._states for state in states)
+        return sum(state.size for state in inner.slots().values())
 
     counts = ThreadRanks(size).run(elements)
     assert sum(counts) == 2 * total and max(counts) <= 2 * -(-total // size)

@@ -1,9 +1,9 @@
 """Adam with decoupled weight decay."""
 
-from collections.abc import Sequence
-
-from softstep.optim.optimizer import Group, Optimizer, Params
-from softstep.optim.options import Native, Schedule, adamw_numbers
+from softstep.optim import rules
+from softstep.optim.ledger import Params
+from softstep.optim.optimizer import Optimizer
+from softstep.optim.options import Schedule
 
 
 class AdamW(Optimizer):
@@ -77,9 +77,7 @@ class AdamW(Optimizer):
     array([0.9, 2.1])
     """
 
-    _RULE = "adamw"
-    _STATES = ("exp_avg", "exp_avg_sq")
-    _STEPPED = True
+    _RULE = rules.ADAMW
 
     def __init__(
         self,
@@ -122,9 +120,3 @@ class AdamW(Optimizer):
             seed=seed,
             bfloat16_bits=bfloat16_bits,
         )
-
-    def _numbers(self, group: Group) -> Native:
-        return adamw_numbers(group)
-
-    def _needs_state(self, groups: Sequence[Group]) -> bool:
-        return True

@@ -1,18 +1,17 @@
-"""What every optimizer has: groups of parameters, the native step, the state."""
+"""What every optimizer has: the native step, and the arrays of the state."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from operator import gt
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.optim import state as saved
-from softstep.optim.options import Native, Schedule, above_zero, at_step, shared_numbers
-
-Group: TypeAlias = dict[str, Any]
-Params: TypeAlias = Sequence[FloatArray] | Sequence[Mapping[str, Any]]
+from softstep.optim.ledger import Group, Ledger, Params
+from softstep.optim.options import Precision, Schedule, above_zero, norm_limit
+from softstep.optim.rules import Rule
 
 
 class StepResult(NamedTuple):
@@ -40,12 +39,18 @@ class StepResult(NamedTuple):
     skipped: bool
 
 
-class Optimizer(ABC):
-    """The base of `SGD` and `AdamW`."""
+class Optimizer:
+    """The base of `SGD` and `AdamW`.
 
-    _RULE: ClassVar[str]
-    _STATES: ClassVar[tuple[str, ...]]  # their names in PyTorch
-    _STEPPED: ClassVar[bool]  # each parameter counts its steps
+    For `softstep.distributed`, which divides the state of one, and not for users:
+
+    ledger : Ledger
+        Groups, options and counts. No state is allocated before the first step.
+    slots()
+        The arrays of the state.
+    """
+
+    _RULE: ClassVar[Rule]
 
     def __init__(
         self,
@@ -60,29 +65,31 @@ class Optimizer(ABC):
         seed: int,
         bfloat16_bits: bool,
     ) -> None:
-        self.param_groups = _groups(params, defaults)
-        self.params = [p for group in self.param_groups for p in group["params"]]
-        self.steps = 0
+        ways = bool(master), bool(stochastic_rounding), bool(bfloat16_bits)
+        self.ledger = Ledger(self._RULE, params, defaults, Precision(state_dtype, *ways), seed)
         self.skip_nonfinite = bool(skip_nonfinite)
         self.max_norm = max_norm
-        if master and stochastic_rounding:
-            raise ValueError("master: its parameters are rounded to nearest, not stochastically")
-        if state_dtype not in (None, "bfloat16"):
-            raise ValueError(f"state_dtype: expected None or 'bfloat16', got {state_dtype!r}")
-        self._seed = int(seed) % 2**64
-        self._stochastic = bool(stochastic_rounding)
-        self._bits = bool(bfloat16_bits)
-        self._half_state = state_dtype is not None
-        self._states: list[list[FloatArray]] = []
-        self._masters: list[FloatArray | None] = []
-        self._counts = np.zeros(len(self.params), np.int64)
-        self._plan = self._planned("sgd")  # for its checks: states need parameters that fit
-        if master:
-            self._masters = [saved.master_of(p, self._bits) for p in self.params]
-        self._options(self.param_groups)
-        _norm_limit(max_norm)
-        if master or self._needs_state(self.param_groups):
-            self._allocate()
+        norm_limit(max_norm)
+        count = len(self.ledger.params)
+        self._states: list[list[FloatArray | None]] = [[None] * count for _ in self._RULE.states]
+        self._masters: list[FloatArray | None] = [None] * count
+        self._plan: _core.UpdatePlan | None = None
+        self._used = [0] * len(self.ledger.groups)  # states that each group has
+
+    @property
+    def params(self) -> list[FloatArray]:
+        """The arrays that were given, those of all groups in a row."""
+        return self.ledger.params
+
+    @property
+    def param_groups(self) -> list[Group]:
+        """Each group's "params" and options."""
+        return self.ledger.groups
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self.ledger.steps
 
     @property
     def lr(self) -> float | Schedule:
@@ -127,21 +134,23 @@ class Optimizer(ABC):
         TypeError, ValueError
             For gradients or numbers that do not fit. Nothing has changed then.
         """
-        options = self._options(self.param_groups, self.steps, lr)
-        if not self._states and self._needs_state(self.param_groups):
-            self._allocate()
-        norm, skipped = self._plan.step(
+        ledger = self.ledger
+        numbers = ledger.numbers(ledger.steps, lr)
+        plan = self._plan
+        if plan is None or any(map(gt, [group.states for group in numbers], self._used)):
+            plan = self._planned(numbers)
+        norm, skipped = plan.step(
             list(grads),
-            options,
-            _norm_limit(self.max_norm),
+            numbers,
+            norm_limit(self.max_norm),
             self.skip_nonfinite,
             above_zero("grad_scale", grad_scale),
             zero_grads,
-            self._seed if self._stochastic else None,
-            self.steps,
+            ledger.seed if ledger.precision.stochastic_rounding else None,
+            ledger.steps,
         )
         if not skipped:
-            self.steps += 1
+            ledger.steps += 1
         return StepResult(norm, skipped)
 
     def state_dict(self) -> dict[str, Any]:
@@ -154,13 +163,13 @@ class Optimizer(ABC):
         a gradient, "state.0.momentum_buffer" and so on. bfloat16 is stored as its bits in uint16.
         Beyond PyTorch's there are "step", the steps done, "seed", and "state.0.master".
         """
-        state = {"step": self.steps, "seed": self._seed, **saved.flat_groups(self.param_groups)}
-        for key, array in self._slots():
-            k = int(key.split(".")[1])
-            if self._counts[k] or key.endswith(".master"):
-                state[key] = array.copy()
-                if self._STEPPED:
-                    state[f"state.{k}.step"] = int(self._counts[k])
+        ledger = self.ledger
+        state = ledger.head()
+        for (k, name), array in self.slots().items():
+            if ledger.counts[k] or name == "master":
+                state[saved.path(k, name)] = array.copy()
+                if ledger.rule.stepped:
+                    state[saved.path(k, "step")] = int(ledger.counts[k])
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -174,85 +183,51 @@ class Optimizer(ABC):
         KeyError, TypeError, ValueError
             For a state that belongs to other parameters. Nothing has changed then.
         """
-        flat = saved.flattened(state)
-        groups = saved.loaded_groups(self.param_groups, flat)
-        steps = saved.steps_of({"step": self.steps, **flat}, "step")
-        seed = int(flat.get("seed", self._seed)) % 2**64
-        self._options(groups)
-        counts = saved.loaded_counts(self._STATES, self._STEPPED, flat, len(self.params))
-        if not self._states and (any(counts) or self._needs_state(groups)):
-            self._allocate()
-        slots = dict(self._slots())
-        for key, values in saved.loaded_arrays(slots, flat).items():
-            np.copyto(slots[key], values)
-        for group, loaded in zip(self.param_groups, groups, strict=True):
-            group.update(loaded)
-        self._counts[:] = counts
-        self.steps, self._seed = steps, seed
+        ledger = self.ledger
+        loaded = ledger.loaded(state)
+        self._plan = self._planned(ledger.numbers(groups=loaded.groups), loaded.counts)
+        slots = self.slots()
+        for place, values in loaded.arrays.items():
+            np.copyto(slots[place], values)
+        ledger.take(loaded)
 
-    @abstractmethod
-    def _numbers(self, group: Group) -> Native:
-        """Check and return what the rule alone has."""
+    def slots(self) -> dict[tuple[int, str], FloatArray]:
+        """Return every array of the state by its parameter and its name in `state_dict`."""
+        self._copy_masters()
+        named = zip((*self._RULE.states, "master"), (*self._states, self._masters), strict=True)
+        return {
+            (k, name): array
+            for name, arrays in named
+            for k, array in enumerate(arrays)
+            if array is not None
+        }
 
-    @abstractmethod
-    def _needs_state(self, groups: Sequence[Group]) -> bool:
-        """Whether a step of these groups reads or writes state."""
+    def _copy_masters(self) -> None:
+        precision = self.ledger.precision
+        for k, param in enumerate(self.ledger.params):
+            if self._masters[k] is None and precision.has_master(param):
+                self._masters[k] = saved.master_of(param, precision.is_bfloat16(param))
 
-    def _slots(self) -> Iterator[tuple[str, FloatArray]]:
-        """Every state array by its name in `state_dict`."""
-        for name, arrays in zip(self._STATES, self._states, strict=False):
-            yield from ((f"state.{k}.{name}", array) for k, array in enumerate(arrays))
-        for k, master in enumerate(self._masters):
-            if master is not None:
-                yield f"state.{k}.master", master
-
-    def _allocate(self) -> None:
-        self._states = [
-            [saved.state_of(p, self._half_state and j == 0) for p in self.params]
-            for j in range(len(self._STATES))
-        ]
-        self._plan = self._planned(self._RULE)
-
-    def _planned(self, rule: str) -> _core.UpdatePlan:
-        """Hand over the arrays to the extension, which checks them."""
-        groups = [i for i, group in enumerate(self.param_groups) for _ in group["params"]]
-        return _core.UpdatePlan(
-            rule, self.params, self._states, self._masters, self._counts, groups, self._bits
+    def _planned(
+        self, numbers: Sequence[_core.UpdateGroup], counts: Sequence[int] = ()
+    ) -> _core.UpdatePlan:
+        """Allocate the states that are missing, and hand over all arrays to the extension."""
+        ledger = self.ledger
+        self._copy_masters()
+        self._used = list(map(max, [group.states for group in numbers], self._used))
+        for k, (param, i) in enumerate(zip(ledger.params, ledger.group_of, strict=True)):
+            seen = bool(counts) and counts[k] > 0
+            for place in range(len(self._states) if seen else self._used[i]):
+                if self._states[place][k] is None:
+                    dtype = ledger.precision.of_state(param, place)
+                    self._states[place][k] = np.zeros_like(param, dtype, subok=False)
+        self._plan = _core.UpdatePlan(
+            self._RULE.name,
+            ledger.params,
+            self._states,
+            self._masters,
+            ledger.counts,
+            ledger.group_of,
+            ledger.precision.bfloat16_bits,
         )
-
-    def _options(
-        self, groups: Sequence[Group], step: int | None = None, lr: float | None = None
-    ) -> list[Native]:
-        """Check the options of each group, and return them in the extension's order."""
-        options = []
-        for group in groups:
-            rate = at_step("lr", group["lr"] if lr is None else lr, step)
-            decay = at_step("weight_decay", group["weight_decay"], step)
-            options.append(shared_numbers(group, rate, decay) + self._numbers(group))
-        return options
-
-
-def _norm_limit(max_norm: float | None) -> float | None:
-    return None if max_norm is None else above_zero("max_norm", max_norm, infinite=True)
-
-
-def _groups(params: Params, defaults: Group) -> list[Group]:
-    """Return the groups with every option in each; a list of arrays is one group."""
-    if isinstance(params, np.ndarray | Mapping):
-        raise TypeError("params: expected a list of arrays or of groups, got one of them")
-    items = list(params)
-    given = items if items and isinstance(items[0], Mapping) else [{"params": items}]
-    groups = []
-    for i, item in enumerate(given):
-        if not isinstance(item, Mapping) or "params" not in item:
-            raise TypeError(f'params: group {i}: expected a dict with "params"')
-        for option in item:
-            if option not in defaults and option != "params":
-                raise TypeError(
-                    f"params: group {i}: unknown option {option!r}, expected one of "
-                    + ", ".join(defaults)
-                )
-        if isinstance(item["params"], np.ndarray):
-            raise TypeError(f"params: group {i}: expected a list of arrays, got an array")
-        groups.append({**defaults, **item, "params": list(item["params"])})
-    return groups
+        return self._plan

@@ -1,17 +1,18 @@
-"""The options of a group of parameters: what each optimizer has, and what they may be."""
+"""The options that are one number or one choice, and what they may be.
+
+The options of groups are read and checked by the extension, by their names (`_core.UpdateGroup`).
+"""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from softstep._typing import FloatArray
+
 Schedule: TypeAlias = Callable[[int], float]
 """A number for each step, called with the number of steps done so far, 0 first."""
-
-Native: TypeAlias = tuple[float, ...]
-"""What the extension takes: lr, decay, its three flags as numbers, its least dimensions, and the
-three numbers of the rule."""
 
 
 def not_negative(name: str, value: float) -> float:
@@ -31,49 +32,51 @@ def above_zero(name: str, value: float, *, infinite: bool = False) -> float:
     return number
 
 
-def at_step(name: str, value: float | Schedule, step: int | None) -> float:
+def norm_limit(max_norm: float | None) -> float | None:
+    """Return the number that the norm is clipped to, if any."""
+    return None if max_norm is None else above_zero("max_norm", max_norm, infinite=True)
+
+
+def at_step(value: float | Schedule, step: int | None) -> float:
     """Return the number of this step; None asks no schedule, and takes 0 for it."""
-    if callable(value):
-        return 0.0 if step is None else not_negative(name, value(step))
-    return not_negative(name, value)
+    if not callable(value):
+        return value
+    return 0.0 if step is None else value(step)
 
 
-def shared_numbers(options: Mapping[str, Any], lr: float, decay: float) -> Native:
-    """Check and return what every rule has."""
-    decoupled, by_lr = bool(options["decoupled"]), bool(options["decay_by_lr"])
-    if not (decoupled or by_lr):
-        raise ValueError("decay_by_lr: False needs decoupled=True: coupled decay follows the rate")
-    if by_lr and lr * decay >= 1:
-        raise ValueError(
-            "lr * weight_decay: the decay factor 1 - lr * weight_decay must stay in (0, 1), "
-            f"got 1 - {lr} * {decay} = {1 - lr * decay:.6g}. The "
-            "weight_decay of a penalty lam * ||w||**2 is 2 * lam, as in PyTorch"
-        )
-    if not by_lr and decay >= 1:
-        raise ValueError(
-            "weight_decay: the decay factor 1 - weight_decay must stay in (0, 1), "
-            f"got 1 - {decay} = {1 - decay:.6g}"
-        )
-    flags = decoupled, by_lr, bool(options["maximize"])
-    return (lr, decay, *flags, int(options["min_decay_ndim"]))
+def check_rounding(master: bool, stochastic_rounding: bool) -> None:
+    """Refuse what excludes each other."""
+    if master and stochastic_rounding:
+        raise ValueError("master: its parameters are rounded to nearest, not stochastically")
 
 
-def sgd_numbers(options: Mapping[str, Any]) -> Native:
-    """Check and return momentum, dampening and the Nesterov flag."""
-    momentum, dampening = not_negative("momentum", options["momentum"]), float(options["dampening"])
-    if not math.isfinite(dampening):
-        raise ValueError(f"dampening: expected a finite number, got {dampening}")
-    if options["nesterov"] and (momentum == 0 or dampening != 0):
-        raise ValueError(
-            "nesterov: expected a momentum above 0 and no dampening, got "
-            f"momentum={momentum}, dampening={dampening}"
-        )
-    return momentum, dampening, bool(options["nesterov"])
+class Precision(NamedTuple):
+    """How half precision is held and rounded; the names are those of the arguments."""
 
+    state_dtype: str | None
+    master: bool
+    stochastic_rounding: bool
+    bfloat16_bits: bool
 
-def adamw_numbers(options: Mapping[str, Any]) -> Native:
-    """Check and return both betas and epsilon."""
-    betas = options["betas"]
-    if np.shape(betas) != (2,) or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas: expected two numbers in [0, 1), got {betas}")
-    return float(betas[0]), float(betas[1]), not_negative("eps", options["eps"])
+    def check(self) -> None:
+        """Refuse what does not fit."""
+        check_rounding(self.master, self.stochastic_rounding)
+        if self.state_dtype not in (None, "bfloat16"):
+            raise ValueError(f"state_dtype: expected None or 'bfloat16', got {self.state_dtype!r}")
+
+    def is_bfloat16(self, array: FloatArray) -> bool:
+        """Whether it is ml_dtypes' bfloat16, or uint16 where that stands for it."""
+        return array.dtype.name == "bfloat16" or (self.bfloat16_bits and array.dtype == np.uint16)
+
+    def of_state(self, param: FloatArray, place: int) -> np.dtype[Any]:
+        """Return the dtype of a state of the rule; uint16 holds bfloat16."""
+        wide = param.dtype if param.dtype == np.float64 else np.dtype(np.float32)
+        if self.state_dtype is None or place > 0:
+            return wide
+        if wide == np.float64:
+            raise ValueError("state_dtype: float64 parameters need None, got 'bfloat16'")
+        return np.dtype(np.uint16)
+
+    def has_master(self, param: FloatArray) -> bool:
+        """Whether a float32 copy of the parameter is trained."""
+        return self.master and param.dtype.itemsize == 2

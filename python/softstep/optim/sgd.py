@@ -1,9 +1,9 @@
 """Stochastic gradient descent with momentum and weight decay."""
 
-from collections.abc import Sequence
-
-from softstep.optim.optimizer import Group, Optimizer, Params
-from softstep.optim.options import Native, Schedule, sgd_numbers
+from softstep.optim import rules
+from softstep.optim.ledger import Params
+from softstep.optim.optimizer import Optimizer
+from softstep.optim.options import Schedule
 
 
 class SGD(Optimizer):
@@ -107,9 +107,7 @@ class SGD(Optimizer):
     5.0
     """
 
-    _RULE = "sgd"
-    _STATES = ("momentum_buffer",)
-    _STEPPED = False
+    _RULE = rules.SGD
 
     def __init__(
         self,
@@ -154,9 +152,3 @@ class SGD(Optimizer):
             seed=seed,
             bfloat16_bits=bfloat16_bits,
         )
-
-    def _numbers(self, group: Group) -> Native:
-        return sgd_numbers(group)
-
-    def _needs_state(self, groups: Sequence[Group]) -> bool:
-        return any(group["momentum"] for group in groups)

@@ -6,27 +6,19 @@ from typing import Any
 import numpy as np
 
 from softstep._typing import FloatArray
+from softstep.optim.options import Precision
+from softstep.optim.rules import Rule
 
 
-def is_bfloat16(array: FloatArray, bits: bool) -> bool:
-    """Whether it is ml_dtypes' bfloat16, or uint16 where that stands for it."""
-    return array.dtype.name == "bfloat16" or (bits and array.dtype == np.uint16)
+def path(k: int, name: str) -> str:
+    """Return the key of an array in the state of parameter k."""
+    return f"state.{k}.{name}"
 
 
-def state_of(param: FloatArray, half: bool) -> FloatArray:
-    """Allocate zeros in the layout of the parameter; uint16 holds bfloat16."""
-    wide = param.dtype if param.dtype == np.float64 else np.dtype(np.float32)
-    if half and wide == np.float64:
-        raise ValueError("state_dtype: float64 parameters need None, got 'bfloat16'")
-    return np.zeros_like(param, np.uint16 if half else wide, subok=False)
-
-
-def master_of(param: FloatArray, bits: bool) -> FloatArray | None:
+def master_of(param: FloatArray, bfloat16: bool) -> FloatArray:
     """Copy a half-precision parameter to float32."""
-    if param.dtype.itemsize != 2:
-        return None
     master = np.empty_like(param, np.float32, subok=False)
-    if is_bfloat16(param, bits):
+    if bfloat16:
         # The layout may forbid a view of another size: the bits are shifted into place instead.
         bits32 = np.left_shift(param.view(np.uint16), 16, dtype=np.uint32)
         np.copyto(master, bits32.view(np.float32))
@@ -92,22 +84,32 @@ def loaded_groups(
     return loaded
 
 
-def loaded_arrays(slots: Mapping[str, FloatArray], flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arrays of a state that go into the slots, checked against these."""
+def loaded_arrays(
+    rule: Rule, precision: Precision, params: Sequence[FloatArray], flat: Mapping[str, Any]
+) -> dict[tuple[int, str], Any]:
+    """Return the arrays of a state by parameter and name, checked against the parameters."""
     found = {}
-    for key, slot in slots.items():
-        if key not in flat:
-            continue
-        values = np.asarray(flat[key])
-        if slot.dtype == np.uint16 and values.dtype.itemsize == 2 and values.dtype.kind == "V":
-            values = values.view(np.uint16)  # bfloat16, or what a file makes of it
-        if values.shape != slot.shape or values.dtype != slot.dtype:
-            raise ValueError(
-                f"state[{key!r}]: expected {slot.dtype} of shape {slot.shape}, "
-                f"got {values.dtype} of shape {values.shape}"
-            )
-        found[key] = values
+    for k, param in enumerate(params):
+        for place, name in enumerate((*rule.states, "master")):
+            key = path(k, name)
+            if key not in flat or (name == "master" and not precision.has_master(param)):
+                continue
+            wide = name == "master"
+            dtype = np.dtype(np.float32) if wide else precision.of_state(param, place)
+            found[k, name] = _array(key, flat[key], dtype, param.shape)
     return found
+
+
+def _array(key: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    values = np.asarray(value)
+    if dtype == np.uint16 and values.dtype.itemsize == 2 and values.dtype.kind == "V":
+        values = values.view(np.uint16)  # bfloat16, or what a file makes of it
+    if values.shape != shape or values.dtype != dtype:
+        raise ValueError(
+            f"state[{key!r}]: expected {dtype} of shape {shape}, "
+            f"got {values.dtype} of shape {values.shape}"
+        )
+    return values
 
 
 def steps_of(flat: Mapping[str, Any], key: str) -> int:
@@ -118,9 +120,7 @@ def steps_of(flat: Mapping[str, Any], key: str) -> int:
     return steps
 
 
-def loaded_counts(
-    names: Sequence[str], stepped: bool, flat: Mapping[str, Any], count: int
-) -> list[int]:
+def loaded_counts(rule: Rule, flat: Mapping[str, Any], count: int) -> list[int]:
     """Return the steps that the state of each parameter has seen; 0: it has none."""
     counts = [0] * count
     for key in flat:
@@ -129,9 +129,9 @@ def loaded_counts(
         place, name = key.split(".", 2)[1:]
         if not (place.isdecimal() and int(place) < count):
             raise ValueError(f"state[{key!r}]: there are {count} parameters")
-        if name in names:
-            counts[int(place)] = steps_of(flat, f"state.{place}.step") if stepped else 1
-            missing = [n for n in names if f"state.{place}.{n}" not in flat]
+        if name in rule.states:
+            counts[int(place)] = steps_of(flat, path(int(place), "step")) if rule.stepped else 1
+            missing = [n for n in rule.states if path(int(place), n) not in flat]
             if missing:
-                raise KeyError(f"state.{place}.{missing[0]}")
+                raise KeyError(path(int(place), missing[0]))
     return counts

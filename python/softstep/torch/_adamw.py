@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from softstep.optim.options import adamw_numbers
-from softstep.torch._optimizer import Extensions, Native, NativeStep
+from softstep.optim import rules
+from softstep.torch._optimizer import Extensions, NativeStep
 
 
 class AdamW(NativeStep, torch.optim.AdamW):
@@ -42,8 +42,7 @@ class AdamW(NativeStep, torch.optim.AdamW):
     tensor([0.9000, 1.9000])
     """
 
-    _rule = "adamw"
-    _names = ("exp_avg", "exp_avg_sq")
+    _rule = rules.ADAMW
 
     def __init__(
         self,
@@ -79,9 +78,3 @@ class AdamW(NativeStep, torch.optim.AdamW):
             fused=fused,
         )
         self._extend(True, Extensions(max_norm, skip_nonfinite, master, stochastic_rounding, seed))
-
-    def _numbers(self, group: dict[str, Any]) -> Native:
-        return adamw_numbers(group)
-
-    def _has_state(self, group: dict[str, Any]) -> bool:
-        return True

@@ -54,7 +54,7 @@ def evaluate(
         torch.autograd.graph.increment_version(logits)
         dlogits = logits.detach()
     elif grad_logits:
-        dlogits = of_array(gradient, logits.dtype)
+        dlogits = of_array(gradient)
     if isinstance(loss, float):
         loss = torch.scalar_tensor(loss, dtype=wide_dtype(dtype))
     else:

@@ -10,7 +10,7 @@ from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets
 from softstep.losses.options import Options
 from softstep.torch import _gradient
-from softstep.torch._tensors import wide_dtype
+from softstep.torch._tensors import of_array, view, wide_dtype
 
 _NAMES = ("hidden", "weight", "bias")
 
@@ -62,7 +62,7 @@ def evaluate(
         given["hidden"] = np.empty(hidden.shape, np.float32)
     loop = _Loop(head, targets, frozenset(names), given, frozenset(), scale, limit)
     loss = torch.as_tensor(loop.run(), dtype=wide_dtype(tensors[0].dtype))
-    return loss, [_tensor(array) for array in loop.results()]
+    return loss, [None if array is None else of_array(array) for array in loop.results()]
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -110,21 +110,11 @@ def _array(tensor: torch.Tensor | None) -> Any:
     """Return the memory; bfloat16 as ml_dtypes', or else a float32 copy."""
     if tensor is None:
         return None
-    if tensor.dtype is not torch.bfloat16:
-        return tensor.numpy()
     try:
         from ml_dtypes import bfloat16
     except ModuleNotFoundError:
-        return tensor.float().numpy()
-    return tensor.view(torch.int16).numpy().view(bfloat16)
-
-
-def _tensor(array: Any) -> torch.Tensor | None:
-    if array is None:
-        return None
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view("i2")).view(torch.bfloat16)
-    return torch.from_numpy(array)
+        return view(tensor.float() if tensor.dtype is torch.bfloat16 else tensor)
+    return view(tensor, bfloat16)
 
 
 differentiable: Any = super(torch.autograd.Function, LinearCrossEntropy).apply

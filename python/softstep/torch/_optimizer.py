@@ -1,6 +1,5 @@
 """The native step under PyTorch's optimizers: plan, state tensors, loss scaling, fallback."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
@@ -10,10 +9,9 @@ import torch
 
 import softstep._core as _core
 from softstep.optim.optimizer import StepResult
-from softstep.optim.options import above_zero, shared_numbers
+from softstep.optim.options import check_rounding, norm_limit
+from softstep.optim.rules import SGD, Rule
 from softstep.torch._tensors import FLOATS, HALVES, view, wide_dtype
-
-Native = tuple[float, ...]
 
 
 class Plan(NamedTuple):
@@ -22,11 +20,11 @@ class Plan(NamedTuple):
     native: _core.UpdatePlan
     params: list[torch.Tensor]
     addresses: list[int]
-    groups: list[int]  # of the native options, in their order
+    states: list[int]  # how many each group has
     slots: list[tuple[dict[str, Any], str, torch.Tensor]]
     counts: Any
     steps: torch.Tensor | None  # memory of every state["step"]
-    states: Any  # the optimizer's dict of states
+    state: Any  # the optimizer's dict of states
 
 
 class Extensions(NamedTuple):
@@ -40,18 +38,15 @@ class Extensions(NamedTuple):
 
     def checked(self) -> "Extensions":
         """Refuse what does not fit."""
-        if self.max_norm is not None:
-            above_zero("max_norm", self.max_norm, infinite=True)
-        if self.master and self.stochastic_rounding:
-            raise ValueError("master: its parameters are rounded to nearest, not stochastically")
+        norm_limit(self.max_norm)
+        check_rounding(self.master, self.stochastic_rounding)
         return self
 
 
-class NativeStep(torch.optim.Optimizer, ABC):
+class NativeStep(torch.optim.Optimizer):
     """A mixin before one of PyTorch's optimizers, whose step it replaces where it can."""
 
-    _rule: str
-    _names: tuple[str, ...]  # of the state tensors
+    _rule: Rule
     _plan: Plan | None = None
     _steps_done = 0  # decides the stochastic rounding
     extensions = Extensions()
@@ -64,22 +59,12 @@ class NativeStep(torch.optim.Optimizer, ABC):
         self.defaults["decoupled"] = decoupled
         for group in self.param_groups:
             group.setdefault("decoupled", decoupled)
-            self._native_options(group)
+            self._numbers(group)
 
-    @abstractmethod
-    def _numbers(self, group: dict[str, Any]) -> Native:
-        """Return the three numbers of the rule."""
-
-    @abstractmethod
-    def _has_state(self, group: dict[str, Any]) -> bool:
-        """Whether a step of this group reads or writes state."""
-
-    def _native_options(self, group: dict[str, Any]) -> Native:
-        decoupled = bool(group.get("decoupled", self.defaults["decoupled"]))
-        options = {"decoupled": decoupled, "decay_by_lr": True, "min_decay_ndim": 0}
-        options["maximize"] = group["maximize"]
-        rate, decay = float(group["lr"]), float(group["weight_decay"])
-        return shared_numbers(options, rate, decay) + self._numbers(group)
+    def _numbers(self, group: dict[str, Any]) -> _core.UpdateGroup:
+        decoupled = group.get("decoupled", self.defaults["decoupled"])
+        options = {**group, "decoupled": decoupled, "decay_by_lr": True, "min_decay_ndim": 0}
+        return self._rule.numbers(options, group["lr"], group["weight_decay"])
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, or, if anything does not fit, none.
@@ -113,17 +98,18 @@ class NativeStep(torch.optim.Optimizer, ABC):
         return any(group.get(name) for group in self.param_groups for name in names)
 
     def _native_step(self, given: list[tuple[torch.Tensor, torch.Tensor, int]]) -> None:
-        options = [self._native_options(group) for group in self.param_groups]
+        numbers = [self._numbers(group) for group in self.param_groups]
+        states = [group.states for group in numbers]
         params = [p for p, _, _ in given]
         plan = self._plan
-        if plan is None or not self._fits(plan, params):
-            plan = self._plan = self._planned(params, [i for _, _, i in given])
+        if plan is None or plan.states != states or not self._fits(plan, params):
+            plan = self._plan = self._planned(params, [i for _, _, i in given], states)
         scale = getattr(self, "grad_scale", None)
         own = self.extensions
         self.last_step = StepResult(
             *plan.native.step(
                 [view(grad) for _, grad, _ in given],
-                options,
+                numbers,
                 own.max_norm,
                 own.skip_nonfinite,
                 1.0 if scale is None else float(scale),
@@ -143,35 +129,30 @@ class NativeStep(torch.optim.Optimizer, ABC):
     def _fits(self, plan: Plan, params: list[torch.Tensor]) -> bool:
         return (
             len(plan.params) == len(params)
-            and plan.states is self.state
+            and plan.state is self.state
             and all(a is b for a, b in zip(plan.params, params, strict=True))
             and plan.addresses == [p.data_ptr() for p in params]
             and all(state.get(name) is tensor for state, name, tensor in plan.slots)
-            and plan.groups
-            == [i for i, group in enumerate(self.param_groups) if self._has_state(group)]
         )
 
-    def _planned(self, params: list[torch.Tensor], groups: list[int]) -> Plan:
+    def _planned(self, params: list[torch.Tensor], groups: list[int], states: list[int]) -> Plan:
         """Make the states that are missing, and hand over all memory to the extension."""
-        stateful = [i for i, group in enumerate(self.param_groups) if self._has_state(group)]
-        with_state = any(i in stateful for i in groups)
-        stepped = self._rule == "adamw"
+        rule = self._rule
         counts = np.zeros(len(params), np.int64)
-        steps = torch.zeros(len(params)) if stepped else None
+        steps = torch.zeros(len(params)) if rule.stepped else None
         slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        arrays: list[list[Any]] = [[] for _ in self._names] if with_state else []
-        masters: list[Any] = []
+        arrays: list[list[Any]] = [[None] * len(params) for _ in rule.states]
+        masters: list[Any] = [None] * len(params)
         for k, (p, i) in enumerate(zip(params, groups, strict=True)):
-            state = self.state[p] if i in stateful or self.extensions.master else {}
-            for j in range(len(arrays)):
-                name = self._names[j]
+            state = self.state[p] if states[i] or self.extensions.master else {}
+            for place, name in enumerate(rule.states[: states[i]]):
                 if state.get(name) is None:
                     state[name] = torch.zeros_like(p, dtype=wide_dtype(p.dtype))
                 else:
-                    counts[k] = int(state["step"]) if stepped else 1
+                    counts[k] = int(state["step"]) if rule.stepped else 1
                     if state[name].dtype != wide_dtype(p.dtype):  # from PyTorch's optimizer
                         state[name] = state[name].to(wide_dtype(p.dtype))
-                arrays[j].append(view(state[name]))
+                arrays[place][k] = view(state[name])
                 slots.append((state, name, state[name]))
             if steps is not None:
                 steps[k] = int(counts[k])
@@ -180,17 +161,15 @@ class NativeStep(torch.optim.Optimizer, ABC):
             if self.extensions.master and p.dtype in HALVES:
                 master = state.setdefault("master", p.detach().float())
                 slots.append((state, "master", master))
-                masters.append(view(master))
-            else:
-                masters.append(None)
+                masters[k] = view(master)
         native = _core.UpdatePlan(
-            self._rule, [view(p) for p in params], arrays, masters, counts, groups, False
+            rule.name, [view(p) for p in params], arrays, masters, counts, groups, False
         )
         addresses = [p.data_ptr() for p in params]
-        return Plan(native, params, addresses, stateful, slots, counts, steps, self.state)
+        return Plan(native, params, addresses, states, slots, counts, steps, self.state)
 
     def _torch_step(self) -> None:
-        decoupled = self._rule == "sgd" and any(g.get("decoupled") for g in self.param_groups)
+        decoupled = self._rule is SGD and any(g.get("decoupled") for g in self.param_groups)
         if decoupled or self.extensions != Extensions():
             raise RuntimeError(
                 "step: decoupled, max_norm, skip_nonfinite, master and stochastic_rounding need "

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from softstep.optim.options import sgd_numbers
-from softstep.torch._optimizer import Extensions, Native, NativeStep
+from softstep.optim import rules
+from softstep.torch._optimizer import Extensions, NativeStep
 
 
 class SGD(NativeStep, torch.optim.SGD):
@@ -54,8 +54,7 @@ class SGD(NativeStep, torch.optim.SGD):
     tensor([0.8000, 1.6000])
     """
 
-    _rule = "sgd"
-    _names = ("momentum_buffer",)
+    _rule = rules.SGD
 
     def __init__(
         self,
@@ -92,9 +91,3 @@ class SGD(NativeStep, torch.optim.SGD):
         self._extend(
             decoupled, Extensions(max_norm, skip_nonfinite, master, stochastic_rounding, seed)
         )
-
-    def _numbers(self, group: dict[str, Any]) -> Native:
-        return sgd_numbers(group)
-
-    def _has_state(self, group: dict[str, Any]) -> bool:
-        return bool(group["momentum"])

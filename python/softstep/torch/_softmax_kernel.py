@@ -24,7 +24,7 @@ def _elementwise(name: str) -> Callable[[torch.Tensor, int, float], torch.Tensor
 
 def _logsumexp(x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
     with torch.no_grad():
-        return of_array(_core.logsumexp(view(x), dim, temperature, None), x.dtype)
+        return of_array(_core.logsumexp(view(x), dim, temperature, None))
 
 
 KERNELS = {

@@ -29,16 +29,16 @@ def is_transformed() -> bool:
     return not is_compiling() and bool(_transforms())
 
 
-def view(tensor: torch.Tensor) -> Any:
+def view(tensor: torch.Tensor, bfloat16: Any = BFLOAT16_BITS) -> Any:
     """Return the tensor's memory as an array; in no_grad if it requires grad."""
     if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(BFLOAT16_BITS)
+        return tensor.view(torch.int16).numpy().view(bfloat16)
     return tensor.numpy()
 
 
-def of_array(array: FloatArray, dtype: torch.dtype) -> torch.Tensor:
+def of_array(array: FloatArray) -> torch.Tensor:
     """Return a tensor on the memory of an array of a kernel."""
-    if dtype is torch.bfloat16:
+    if array.dtype == BFLOAT16_BITS or array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view("i2")).view(torch.bfloat16)
     return torch.from_numpy(array)
 

@@ -4,10 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from softstep.distributed.engines.agreement import checksum
 from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.engines.shard import Shard
 from softstep.distributed.head.shard import ShardLoop, ShardTargets
-from softstep.distributed.losses.first_message import agree, digest
+from softstep.distributed.losses.first_message import agree
 from softstep.distributed.losses.shard import (
     check_classes,
     checked_communicator,
@@ -55,13 +56,13 @@ def sharded_head(
     if ranks.size == 1:
         alone, _ = _loop(call, shard, ranks, rows)
         return alone.run(), alone.results()
-    refused, loop, checksum, chunk = None, None, 0, 0
+    refused, loop, same, chunk = None, None, 0, 0
     try:
-        loop, checksum = _loop(call, shard, ranks, rows)
+        loop, same = _loop(call, shard, ranks, rows)
         chunk = loop.plan.rows
     except Exception as error:  # the others wait: they have to hear of it
         refused = error
-    chunk = agree(ranks, "linear_cross_entropy", refused, checksum, None, chunk)
+    chunk = agree(ranks, "linear_cross_entropy", refused, same, None, chunk)
     assert isinstance(loop, ShardLoop)
     loop.start(chunk)
     return loop.run(), loop.results()
@@ -103,7 +104,7 @@ def _loop(call: Call, shard: Any, comm: Communicator, rows: Any) -> tuple[ChunkL
         "sample_weight": call.sample_weight,
         "upstream": call.upstream,
     }
-    return loop, digest(meaning, same)
+    return loop, checksum(meaning, same)
 
 
 def _own_rows(rows: Any, head: Head, shift: bool, size: int) -> Shard:

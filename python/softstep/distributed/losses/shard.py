@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import softstep._core as _core
+from softstep.distributed.engines.agreement import checksum
 from softstep.distributed.engines.communicator import Communicator, Single
 from softstep.distributed.engines.shard import Shard
-from softstep.distributed.losses.first_message import agree, digest
+from softstep.distributed.losses.first_message import agree
 from softstep.losses.options import Options
 
 TRAILER = 3  # doubles after the sums: two that check the shards, and a part of the denominator
@@ -90,7 +91,7 @@ def sharded_cross_entropy(
         check_classes(checked_shard(shard, 1), arguments.logits, arguments.axis)
         alone = arguments.keywords()
         return _core.cross_entropy(**alone, with_gradient=with_gradient, out=out)
-    refused, part, sums, checksum = None, None, np.empty((0, 1)), 0
+    refused, part, sums, same = None, None, np.empty((0, 1)), 0
     logits, dlogits = np.empty(0), None
     try:
         classes = checked_shard(shard, ranks.size)
@@ -102,12 +103,12 @@ def sharded_cross_entropy(
             with_gradient=with_gradient,
             out=out,
         )
-        checksum = _checksum(arguments, classes, with_gradient, part)
+        same = _checksum(arguments, classes, with_gradient, part)
         sums = part.sweep(logits)
     except Exception as error:  # the others wait: they have to hear of it
         refused = error
     maxima = sums[:, 0].copy()
-    agree(ranks, "cross_entropy", refused, checksum, maxima)
+    agree(ranks, "cross_entropy", refused, same, maxima)
     assert part is not None
     part.loss_denominator = add_sums(ranks, part, sums, maxima, classes)
     return part.finish(logits, sums, dlogits), dlogits
@@ -155,4 +156,4 @@ def _checksum(arguments: Arguments, shard: Shard, with_gradient: bool, part: Any
         "target_probabilities": a.target_probabilities,
         "sample_weight": a.sample_weight,
     }
-    return digest(meaning, same)
+    return checksum(meaning, same)

@@ -7,7 +7,7 @@ import numpy as np
 from softstep._typing import FloatArray
 from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.engines.shard import even_counts
-from softstep.optim import state as saved
+from softstep.optim.options import Precision
 
 
 class Piece(NamedTuple):
@@ -26,8 +26,7 @@ class Flat:
     params : dict of ndarray
         Those of this dtype by their number, in order.
     comm : Communicator
-    bfloat16_bits : bool
-        uint16 stands for bfloat16.
+    precision : Precision
 
     Attributes
     ----------
@@ -36,12 +35,12 @@ class Flat:
     """
 
     def __init__(
-        self, params: dict[int, FloatArray], comm: Communicator, bfloat16_bits: bool
+        self, params: dict[int, FloatArray], comm: Communicator, precision: Precision
     ) -> None:
         self.params, self._comm = params, comm
         first = next(iter(params.values()))
         self.dtype = first.dtype
-        self.bfloat16 = saved.is_bfloat16(first, bfloat16_bits)
+        self.bfloat16 = precision.is_bfloat16(first)
         self.total = sum(param.size for param in params.values())
         self.counts = even_counts(self.total, comm.size)
         self.begin = sum(self.counts[: comm.rank])

@@ -10,7 +10,8 @@ from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.engines.launch import communicator
 from softstep.distributed.optim.flat import in_layout
 from softstep.distributed.optim.shards import Shards
-from softstep.optim.optimizer import Group, Optimizer, Params, StepResult
+from softstep.optim.ledger import Group, Params
+from softstep.optim.optimizer import Optimizer, StepResult
 from softstep.optim.options import Schedule
 
 

@@ -6,18 +6,17 @@ from typing import Any
 import numpy as np
 
 from softstep._typing import FloatArray
-from softstep.distributed.engines.agreement import Agreement
+from softstep.distributed.engines.agreement import Agreement, checksum
 from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.optim.clipping import clip, norm_of
 from softstep.distributed.optim.flat import Flat
 from softstep.distributed.optim.gradients import Gradients
 from softstep.distributed.optim.pieces import Owned, Pieces
-from softstep.distributed.optim.whole import identity, norm_limit, without_state
-from softstep.optim import state as saved
-from softstep.optim.optimizer import Group, Optimizer, Params, StepResult
-from softstep.optim.options import above_zero
-
-_OF_THE_PIECES = ("master", "state_dtype", "stochastic_rounding", "bfloat16_bits")
+from softstep.distributed.optim.whole import checked, identity
+from softstep.optim.ledger import Group, Params
+from softstep.optim.optimizer import Optimizer, StepResult
+from softstep.optim.options import above_zero, norm_limit
+from softstep.optim.state import path
 
 
 class Shards:
@@ -39,23 +38,25 @@ class Shards:
         comm: Communicator,
         average: bool,
     ) -> None:
-        self._comm, self._average, self._master = comm, average, bool(options.get("master"))
-        error, same = None, None
+        self._comm, self._average = comm, average
+        refused, same = None, 0
         try:
-            self.whole = without_state(optimizer_class, params, options)
-            same = optimizer_class.__name__, average, self._master, *identity(self.whole)
-        except (TypeError, ValueError) as refused:
-            error = refused
-        Agreement(comm, same, error).settle("parameters or options")
-        rows = {param.dtype: dict[int, FloatArray]() for param in self.whole.params}
-        for k, param in enumerate(self.whole.params):
+            self.whole = checked(optimizer_class, params, options)
+            same = checksum((average, identity(self.whole)))
+        except (TypeError, ValueError) as error:
+            refused = error
+        what = "parameters or options"
+        Agreement(comm, refused, same).settle(what, f"{what} differ between ranks")
+        ledger = self.whole.ledger
+        rows = {param.dtype: dict[int, FloatArray]() for param in ledger.params}
+        for k, param in enumerate(ledger.params):
             rows[param.dtype][k] = param
-        self._gradients = [Gradients(Flat(row, comm, self.whole._bits)) for row in rows.values()]
+        flats = [Flat(row, comm, ledger.precision) for row in rows.values()]
+        self._gradients = [Gradients(flat) for flat in flats]
         views = {k: view for item in self._gradients for k, view in item.views.items()}
         self.grads = [views[k] for k in range(len(views))]
         owned = [Owned(*each) for item in self._gradients for each in item.pieces()]
-        own_options = {name: options[name] for name in _OF_THE_PIECES if name in options}
-        self._pieces = Pieces(self.whole, owned, own_options, comm.rank)
+        self._pieces = Pieces(optimizer_class, ledger, owned, comm.rank)
 
     def step(
         self,
@@ -65,21 +66,23 @@ class Shards:
         zero_grads: bool,
     ) -> StepResult:
         """Do what `ShardedOptimizer.step` says."""
-        whole, error, same = self.whole, None, None
+        whole, refused, same = self.whole, None, 0
         given: dict[int, FloatArray] = {}
         try:
-            natives = whole._options(whole.param_groups, whole.steps, lr)
+            numbers = whole.ledger.numbers(whole.steps, lr)
             limit = norm_limit(whole.max_norm)
             divisor = above_zero("grad_scale", grad_scale)
             given = self._given(grads, zero_grads)
-            same = list(given), natives, limit, whole.skip_nonfinite, divisor, whole.steps
-        except Exception as refused:  # also what a schedule raises
-            error = refused
-        agreement = Agreement(self._comm, same, error)
+            meaning = list(given), numbers, limit, whole.skip_nonfinite, divisor, whole.steps
+            same = checksum(meaning)
+        except Exception as error:  # also what a schedule raises
+            refused = error
+        agreement = Agreement(self._comm, refused, same)
         busy = [item for item in self._gradients if given.keys() & item.flat.params.keys()]
         for item in busy:
             item.fill(given)
-        agreement.settle("options, or which gradients are None,")
+        what = "options, or which gradients are None,"
+        agreement.settle(what, f"{what} differ between ranks")
         if self._average:
             divisor *= self._comm.size
         for item in busy:
@@ -91,10 +94,10 @@ class Shards:
             if whole.skip_nonfinite and not finite:
                 return StepResult(norm, True)
             divisor = clip(busy, norm, limit, divisor)
-        self._pieces.step(natives, given, divisor)
+        self._pieces.step(numbers, given, divisor)
         for item in busy:
             item.flat.gather(item.buffer)
-        self._count(given)
+        whole.ledger.count(numbers, given)
         if zero_grads:
             for grad in given.values():
                 grad[...] = 0
@@ -102,12 +105,12 @@ class Shards:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state, gathered from all ranks."""
-        whole = self.whole
-        state = {"step": whole.steps, "seed": whole._seed, **saved.flat_groups(whole.param_groups)}
-        for name in (*whole._STATES, "master"):
+        ledger = self.whole.ledger
+        state = ledger.head()
+        for place, name in enumerate((*ledger.rule.states, "master")):
             for item in self._gradients:
-                dtype = self._state_dtype(item.flat, name)
-                kept = [k for k in item.flat.params if name == "master" or whole._counts[k]]
+                dtype = self._state_dtype(item.flat, place)
+                kept = [k for k in item.flat.params if name == "master" or ledger.counts[k]]
                 if dtype is None or not kept:
                     continue
                 row = np.empty(item.flat.total, dtype)
@@ -115,26 +118,16 @@ class Shards:
                 self._comm.all_gather(part, item.flat.counts, row)
                 arrays = item.flat.cut(row)
                 for k in kept:
-                    state[f"state.{k}.{name}"] = arrays[k]
-                    if whole._STEPPED:
-                        state[f"state.{k}.step"] = int(whole._counts[k])
+                    state[path(k, name)] = arrays[k]
+                    if ledger.rule.stepped:
+                        state[path(k, "step")] = int(ledger.counts[k])
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take this rank's part of a whole state."""
-        whole = self.whole
-        flat = saved.flattened(state)
-        groups = saved.loaded_groups(whole.param_groups, flat)
-        steps = saved.steps_of({"step": whole.steps, **flat}, "step")
-        seed = int(flat.get("seed", whole._seed)) % 2**64
-        whole._options(groups)
-        counts = saved.loaded_counts(whole._STATES, whole._STEPPED, flat, len(whole.params))
-        arrays = saved.loaded_arrays(self._slots(), flat)
-        for group, loaded in zip(whole.param_groups, groups, strict=True):
-            group.update(loaded)
-        whole._counts[:] = counts
-        whole.steps, whole._seed = steps, seed
-        self._pieces.load(arrays)
+        loaded = self.whole.ledger.loaded(state)
+        self.whole.ledger.take(loaded)
+        self._pieces.load(loaded.arrays)
 
     def _given(self, grads: Sequence[FloatArray | None], written: bool) -> dict[int, FloatArray]:
         """Check the gradients, and return those that are not None."""
@@ -162,29 +155,10 @@ class Shards:
                     )
         return given
 
-    def _count(self, given: Mapping[int, FloatArray]) -> None:
-        self.whole.steps += 1
-        k = 0
-        for group in self.whole.param_groups:
-            counted = self.whole._needs_state([group])
-            for _ in group["params"]:
-                self.whole._counts[k] += counted and k in given
-                k += 1
-
-    def _state_dtype(self, flat: Flat, name: str) -> Any:
+    def _state_dtype(self, flat: Flat, place: int) -> Any:
         """Return the dtype of a state, None for a master copy that there is not."""
-        if name == "master":
-            return np.float32 if self._master and flat.dtype.itemsize == 2 else None
-        half = self.whole._half_state and name == self.whole._STATES[0]
-        return saved.state_of(np.empty(0, flat.dtype), half).dtype
-
-    def _slots(self) -> dict[str, FloatArray]:
-        """Return what the arrays of a state have to be, without memory."""
-        return {
-            f"state.{k}.{name}": np.broadcast_to(np.zeros((), dtype), param.shape)
-            for name in (*self.whole._STATES, "master")
-            for item in self._gradients
-            for dtype in [self._state_dtype(item.flat, name)]
-            if dtype is not None
-            for k, param in item.flat.params.items()
-        }
+        ledger = self.whole.ledger
+        first = next(iter(flat.params.values()))
+        if place == len(ledger.rule.states):
+            return np.float32 if ledger.precision.has_master(first) else None
+        return ledger.precision.of_state(first, place)

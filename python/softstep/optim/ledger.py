@@ -1,0 +1,133 @@
+"""Parameters in groups, their options, and what has been counted: all but the arrays of state."""
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+import softstep._core as _core
+from softstep._typing import FloatArray
+from softstep.optim import state as saved
+from softstep.optim.options import Precision, at_step
+from softstep.optim.rules import Rule
+
+Group: TypeAlias = dict[str, Any]
+Params: TypeAlias = Sequence[FloatArray] | Sequence[Mapping[str, Any]]
+
+
+class Loaded(NamedTuple):
+    """A state that was read from a dict and fits, before anything has changed."""
+
+    groups: list[Group]
+    steps: int
+    seed: int
+    counts: list[int]
+    arrays: dict[tuple[int, str], Any]  # by parameter and name
+
+
+class Ledger:
+    """What an optimizer on one process, and one of many ranks, knows beside its state.
+
+    Attributes
+    ----------
+    rule : Rule
+    groups : list of dict
+        "params" and the options of each.
+    params : list of ndarray
+        Those of all groups in a row.
+    group_of : list of int
+        The group of each parameter.
+    counts : ndarray of int64
+        The steps that the state of each parameter has seen; 0: it holds nothing yet.
+    steps : int
+        Steps done.
+    seed : int
+        Of the stochastic rounding.
+    precision : Precision
+    """
+
+    def __init__(
+        self, rule: Rule, params: Params, defaults: Group, precision: Precision, seed: int
+    ) -> None:
+        self.rule, self.precision = rule, precision
+        self.groups = _groups(params, defaults)
+        self.params = [p for group in self.groups for p in group["params"]]
+        self.group_of = [i for i, group in enumerate(self.groups) for _ in group["params"]]
+        self.counts: NDArray[np.int64] = np.zeros(len(self.params), np.int64)
+        self.steps, self.seed = 0, int(seed) % 2**64
+        precision.check()
+        _core.check_parameters(self.params, precision.bfloat16_bits)
+        numbers = self.numbers()
+        for param, i in zip(self.params, self.group_of, strict=True):
+            if numbers[i].states:
+                precision.of_state(param, 0)
+
+    def numbers(
+        self, step: int | None = None, lr: float | None = None, groups: Sequence[Group] = ()
+    ) -> list[_core.UpdateGroup]:
+        """Check the options of each group, and return its numbers; without a step, no schedule's.
+
+        `lr` stands for the rate of every group; `groups` are looked at instead of the own ones.
+        """
+        return [
+            self.rule.numbers(
+                group,
+                at_step(group["lr"] if lr is None else lr, step),
+                at_step(group["weight_decay"], step),
+            )
+            for group in groups or self.groups
+        ]
+
+    def count(self, numbers: Sequence[_core.UpdateGroup], active: Container[int]) -> None:
+        """Count a step that the extension has not counted, of the parameters that are active."""
+        self.steps += 1
+        for k, i in enumerate(self.group_of):
+            self.counts[k] += numbers[i].states > 0 and k in active
+
+    def head(self) -> dict[str, Any]:
+        """Return what a state dict has beside arrays."""
+        return {"step": self.steps, "seed": self.seed, **saved.flat_groups(self.groups)}
+
+    def loaded(self, state: Mapping[str, Any]) -> Loaded:
+        """Read a state dict, and check that it fits."""
+        flat = saved.flattened(state)
+        groups = saved.loaded_groups(self.groups, flat)
+        self.numbers(groups=groups)
+        counts = saved.loaded_counts(self.rule, flat, len(self.params))
+        return Loaded(
+            groups,
+            saved.steps_of({"step": self.steps, **flat}, "step"),
+            int(flat.get("seed", self.seed)) % 2**64,
+            counts,
+            saved.loaded_arrays(self.rule, self.precision, self.params, flat),
+        )
+
+    def take(self, loaded: Loaded) -> None:
+        """Go on from a state, whose arrays are somebody else's."""
+        for group, options in zip(self.groups, loaded.groups, strict=True):
+            group.update(options)
+        self.counts[:] = loaded.counts
+        self.steps, self.seed = loaded.steps, loaded.seed
+
+
+def _groups(params: Params, defaults: Group) -> list[Group]:
+    """Return the groups with every option in each; a list of arrays is one group."""
+    if isinstance(params, np.ndarray | Mapping):
+        raise TypeError("params: expected a list of arrays or of groups, got one of them")
+    items = list(params)
+    given = items if items and isinstance(items[0], Mapping) else [{"params": items}]
+    groups = []
+    for i, item in enumerate(given):
+        if not isinstance(item, Mapping) or "params" not in item:
+            raise TypeError(f'params: group {i}: expected a dict with "params"')
+        for option in item:
+            if option not in defaults and option != "params":
+                raise TypeError(
+                    f"params: group {i}: unknown option {option!r}, expected one of "
+                    + ", ".join(defaults)
+                )
+        if isinstance(item["params"], np.ndarray):
+            raise TypeError(f"params: group {i}: expected a list of arrays, got an array")
+        groups.append({**defaults, **item, "params": list(item["params"])})
+    return groups
