@@ -9,7 +9,7 @@ import softstep as ss
 from softstep._typing import FloatArray
 
 
-class HalfMultinomialLoss(sklearn._loss.loss.HalfMultinomialLoss):  # type: ignore[misc]
+class HalfMultinomialLoss(sklearn._loss.loss.HalfMultinomialLoss):  # type: ignore[misc] # noqa: SLF001
     """Cross-entropy of class labels, one value and one gradient row for each sample.
 
     ``loss[i] = w[i] (logsumexp(raw[i]) - raw[i, t])``, ``t = y_true[i]``, and its gradient

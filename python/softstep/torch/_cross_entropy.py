@@ -161,7 +161,7 @@ def _no_derivative(name: str) -> RuntimeError:
 
 
 def _refuse_leaves(logits: torch.Tensor) -> None:
-    base = logits._base if logits._is_view() else logits
+    base = logits._base if logits._is_view() else logits  # noqa: SLF001
     if base is not None and base.is_leaf and base.requires_grad:
         raise RuntimeError(
             "inplace: expected logits that were computed, got a leaf that requires grad (or a view "

@@ -133,7 +133,7 @@ def _sklearn(problem: Any, _: object) -> Iterator[Contender]:
         classes = np.arange(problem.sizes[-1])
         # The first call makes the arrays; they are then given the problem's values.
         model.partial_fit(problem.x, problem.target, classes=classes)
-        for velocity in model._optimizer.velocities:
+        for velocity in model._optimizer.velocities:  # noqa: SLF001
             velocity.fill(0)
 
         def prepare() -> None:

@@ -90,7 +90,7 @@ class MPI(Communicator):
             request = call(*arguments)
         except self._mpi.Exception as error:
             raise lost(self, name, error) from error
-        return _Request(self, name, request, buffers)
+        return _Request(self, name, request, buffers, self._unfinished, self._mpi.Exception)
 
     def _leave(self) -> None:
         # Python sets last_value for an exception that nothing caught.
@@ -111,19 +111,28 @@ class _Request(Pending):
     # a few times after each nap, while another rank is merely late.
     _EAGER, _EAGER_PER_BYTE, _NAP, _BURST = 1e-3, 1e-8, 1e-4, 8
 
-    def __init__(self, comm: MPI, name: str, request: Any, buffers: Sequence[FloatArray]) -> None:
+    def __init__(
+        self,
+        comm: MPI,
+        name: str,
+        request: Any,
+        buffers: Sequence[FloatArray],
+        unfinished: set[Pending],
+        failure: type[Exception],
+    ) -> None:
         self._comm, self._name, self._request, self._buffers = comm, name, request, buffers
-        comm._unfinished.add(self)
+        self._unfinished, self._failure = unfinished, failure
+        unfinished.add(self)
 
     def wait(self) -> None:
         """Return when the result is there; a blocking call could not be given up."""
-        if self not in self._comm._unfinished:
+        if self not in self._unfinished:
             return
         try:
             self._poll()
-        except self._comm._mpi.Exception as error:
+        except self._failure as error:
             raise lost(self._comm, self._name, error) from error
-        self._comm._unfinished.remove(self)
+        self._unfinished.remove(self)
 
     def _poll(self) -> None:
         begin = time.monotonic()
