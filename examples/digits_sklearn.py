@@ -1,40 +1,40 @@
-"""Handwritten digits by a network of one hidden layer: scikit-learn, with softstep's estimator.
+"""
+Digits in a scikit-learn pipeline
+=================================
 
-    python examples/digits_sklearn.py
-
-The same model is in digits_numpy.py, digits_torch.py and digits_jax.py.
+The estimators of ``softstep.sklearn`` go where scikit-learn's go: behind a scaler, and into a
+search over the penalty.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.metrics import ConfusionMatrixDisplay
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from softstep.sklearn import MLPClassifier  # was from sklearn.neural_network
 
+x, y = load_digits(return_X_y=True)
+x_train, x_test, y_train, y_test = train_test_split(x.astype(np.float32), y, random_state=0)
 
-def main() -> float:
-    images, classes = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(images))
-    x, y = (images[order] / 16).astype(np.float32), classes[order]
-    test = slice(1400, None)
+# %%
 
-    model = MLPClassifier(
-        hidden_layer_sizes=(128,),
-        solver="sgd",
-        learning_rate="constant",
-        learning_rate_init=0.1,
-        momentum=0.9,
-        nesterovs_momentum=False,
-        alpha=1e-4,
-        batch_size=56,
-        random_state=0,
-    )
-    for _ in range(20):
-        model.partial_fit(x[:1400], y[:1400], classes=range(10))
+model = MLPClassifier(hidden_layer_sizes=(128,), max_iter=10, random_state=0)
+search = GridSearchCV(
+    make_pipeline(StandardScaler(), model), {"mlpclassifier__alpha": [1e-4, 1e-2, 1.0]}, cv=3
+)
+search.fit(x_train, y_train)
+accuracy = float(search.score(x_test, y_test))
+print(f"best penalty {search.best_params_['mlpclassifier__alpha']}, test accuracy {accuracy:.3f}")
 
-    accuracy = float(model.score(x[test], y[test]))
-    print(f"loss of the last epoch {model.loss_curve_[-1]:.4f}, test accuracy {accuracy:.3f}")
-    return accuracy
+# %%
 
-
-if __name__ == "__main__":
-    main()
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+left.semilogy(search.best_estimator_[-1].loss_curve_)
+left.set(xlabel="epoch", ylabel="loss")
+ConfusionMatrixDisplay.from_estimator(
+    search, x_test, y_test, ax=right, colorbar=False, cmap="Blues"
+)
+plt.show()

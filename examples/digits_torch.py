@@ -1,45 +1,49 @@
-"""Handwritten digits by a network of one hidden layer: PyTorch, with softstep's loss and optimizer.
+"""
+Digits in PyTorch
+=================
 
-    python examples/digits_torch.py
-
-The same model is in digits_numpy.py, digits_jax.py and digits_sklearn.py. Needs scikit-learn
-for its data.
+The model of :ref:`sphx_glr_gallery_digits_numpy.py` with two changes to a program that is
+PyTorch's own: the loss and the optimizer come from ``softstep.torch``.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
 import softstep.torch as st
 
+images, classes = load_digits(return_X_y=True)
+order = np.random.default_rng(0).permutation(len(images))
+x, y = torch.from_numpy((images[order] / 16).astype(np.float32)), torch.from_numpy(classes[order])
+x_train, y_train, x_test, y_test = x[:1400], y[:1400], x[1400:], y[1400:]
 
-def main() -> float:
-    images, classes = load_digits(return_X_y=True)
-    rng = np.random.default_rng(0)
-    order = rng.permutation(len(images))
-    x, y = (
-        torch.from_numpy((images[order] / 16).astype(np.float32)),
-        torch.from_numpy(classes[order]),
-    )
-    test = slice(1400, None)
+# %%
+# ``inplace=True`` lets the gradient overwrite the logits, which nothing else needs here.
 
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
-    criterion = st.CrossEntropyLoss(inplace=True)  # was torch.nn.CrossEntropyLoss()
-    optimizer = st.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+criterion = st.CrossEntropyLoss(inplace=True)  # was torch.nn.CrossEntropyLoss()
+optimizer = st.SGD(
+    model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4
+)  # was torch.optim.SGD
 
-    for _ in range(20):
-        for batch in torch.from_numpy(rng.permutation(1400)).split(56):
-            loss = criterion(model(x[batch]), y[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+losses = []
+for _ in range(20):
+    for batch in torch.randperm(1400).split(56):
+        loss = criterion(model(x_train[batch]), y_train[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
 
-    with torch.no_grad():
-        accuracy = (model(x[test]).argmax(1) == y[test]).double().mean().item()
-    print(f"loss of the last batch {loss.item():.4f}, test accuracy {accuracy:.3f}")
-    return accuracy
+with torch.no_grad():
+    accuracy = (model(x_test).argmax(1) == y_test).double().mean().item()
+print(f"loss of the last batch {losses[-1]:.4f}, test accuracy {accuracy:.3f}")
 
+# %%
 
-if __name__ == "__main__":
-    main()
+fig, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+axes.semilogy(losses)
+axes.set(xlabel="step", ylabel="loss of the batch", title="softstep.torch")
+plt.show()
