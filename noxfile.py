@@ -80,6 +80,17 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation site into build/site, and look at it in Chromium if that is there."""
+    session.install(".[test,torch,jax,sklearn,mpi]", "--group", "site")
+    # Threads of BLAS and PyTorch that spin slow the examples down.
+    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/site", env=quiet)
+    pages = {"SOFTSTEP_SITE": "build/site"}
+    session.run("pytest", "tests/docs", "-k", "site", *session.posargs, env=pages)
+
+
+@nox.session
 @nox.parametrize("sanitizer", ["undefined", "address"])
 def sanitize(session: nox.Session, sanitizer: str) -> None:
     """Run the suite with undefined behaviour or wrong addresses made fatal."""
