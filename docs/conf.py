@@ -37,6 +37,7 @@ myst_enable_extensions = ["dollarmath", "attrs_block", "colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"
+highlight_language = "none"
 autosummary_generate = True
 autosummary_ignore_module_all = False
 # communicator and Communicator would be one file where case does not count.
@@ -81,7 +82,7 @@ html_theme_options = {
     "navbar_center": ["navbar-nav"],
     "navbar_end": ["theme-switcher"],
     "show_toc_level": 2,
-    "show_nav_level": 2,
+    "show_nav_level": 1,
     "header_links_before_dropdown": 7,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],

@@ -24,7 +24,7 @@ def draw(rng, size=40):
         centre, radius = rng.uniform(10, size - 10, 2), rng.uniform(6, 10)
         far = np.stack([down - centre[0], across - centre[1]])
         distance = np.hypot(*far) if shape == DISC else np.abs(far).max(0)
-        image[distance < radius] = 1
+        image[distance < radius] = 1.0 if shape == DISC else 0.5
         label[distance < radius + 1] = UNSURE
         label[distance < radius - 1] = shape
     return image + rng.normal(scale=0.3, size=image.shape), label
@@ -36,20 +36,20 @@ images = torch.tensor(np.array([image for image, _ in pairs]), dtype=torch.float
 labels = torch.from_numpy(np.array([label for _, label in pairs]).astype(np.uint8))
 
 # %%
-# A few dilated convolutions see far enough to tell a disc from a square. Most pixels are
+# Discs are brighter than squares; a few dilated convolutions see past the noise. Most pixels are
 # background: the class weights let the shapes count four times as much. Labels are uint8, as they
 # come from a file.
 
 torch.manual_seed(0)
 layers = [torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.ReLU()]
-for dilation in (1, 2, 4, 8):
+for dilation in (2, 4):
     layers += [torch.nn.Conv2d(16, 16, 3, padding=dilation, dilation=dilation), torch.nn.ReLU()]
 model = torch.nn.Sequential(*layers, torch.nn.Conv2d(16, 3, 1))
-optimizer = st.AdamW(model.parameters(), lr=5e-3)
+optimizer = st.AdamW(model.parameters(), lr=1e-2)
 weight = torch.tensor([1.0, 4.0, 4.0])
 
 losses = []
-for _ in range(20):
+for _ in range(10):
     for batch in torch.randperm(64).split(8):
         logits = model(images[batch])
         loss = st.cross_entropy(

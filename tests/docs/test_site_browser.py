@@ -158,6 +158,12 @@ def test_readable_on_a_phone(browser: Browser, page: str) -> None:
     assert browser.run("return document.scrollingElement.scrollWidth") <= PHONE[0]
     size = "return parseFloat(getComputedStyle(document.querySelector('article p')).fontSize)"
     assert browser.run(size) >= 15
+    wide = browser.run(
+        "return [...document.querySelectorAll('article h1, article h2, article p, article dt')]"
+        ".filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != 'inline')"
+        ".map(e => e.textContent.slice(0, 40))"
+    )
+    assert not wide
     # What is wider than the screen scrolls by itself.
     cut = browser.run(
         "return [...document.querySelectorAll('article table, article pre, article div.math, "
