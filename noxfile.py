@@ -7,8 +7,6 @@ import nox
 nox.options.sessions = ["tests", "lint", "types", "docs"]
 nox.options.default_venv_backend = "venv"
 
-# Pinned as in .ci/requirements.txt: another version finds other things.
-RUFF, CLANG_FORMAT, MYPY = "ruff==0.17.6", "clang-format==23.1.5", "mypy==2.4.1"
 CPP = [str(p) for d in ("cpp", "tests") for p in sorted(Path(d).rglob("*.[ch]pp"))]
 
 
@@ -27,9 +25,25 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("age", ["oldest", "newest"])
+@nox.parametrize("extra", ["sklearn", "torch", "jax", "mpi"])
+def versions(session: nox.Session, extra: str, age: str) -> None:
+    """Run a front end's tests with the oldest versions that pyproject.toml has, or the newest."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"][extra]]
+    if age == "oldest":
+        needed = [requirement.replace(">=", "==") for requirement in needed]
+    session.install("--upgrade", ".[test]", *needed)
+    # scikit-learn 1.6 hands pytest a generator of checks.
+    allowed = "ignore:Passing a non-Collection:DeprecationWarning"
+    room = {"mpi": "distributed"}.get(extra, extra)
+    session.run("pytest", "-W", allowed, f"tests/{room}", "tests/runtime", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format of Python and C++."""
-    session.install(RUFF, CLANG_FORMAT)
+    session.install("--group", "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("clang-format", "--dry-run", "-Werror", *CPP, silent=True)
@@ -38,7 +52,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def format(session: nox.Session) -> None:
     """Put Python and C++ into the format that `lint` checks."""
-    session.install(RUFF, CLANG_FORMAT)
+    session.install("--group", "lint")
     session.run("ruff", "check", "--fix")
     session.run("ruff", "format")
     session.run("clang-format", "-i", *CPP)
@@ -47,7 +61,7 @@ def format(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package and compare the stubs with the compiled extension."""
-    session.install(".[test,torch]", MYPY)
+    session.install(".[test,torch]", "--group", "types")
     session.run("mypy")
     session.run("stubtest", "softstep._core")
 

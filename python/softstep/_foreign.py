@@ -10,6 +10,9 @@ from softstep._typing import FloatArray
 BFLOAT16_BITS = np.dtype([("bfloat16", np.uint16)])
 """bfloat16 for the kernels where ml_dtypes is not needed: the caller never sees the arrays."""
 
+# Before, whatever `from_dlpack` returns is read-only.
+_WRITES_DLPACK = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
+
 # DLPack's numbers: CPU, and memory of CUDA and ROCm that the host can read.
 _HOST_DEVICES = (1, 3, 11)
 
@@ -44,7 +47,13 @@ def as_output(array: Any, name: str) -> Any:
     if hasattr(array, "__array_interface__"):
         return np.asarray(array)
     _require_host(array, name)
-    return np.from_dlpack(array)
+    view = np.from_dlpack(array)
+    if not (view.flags.writeable or _WRITES_DLPACK):
+        raise TypeError(
+            f"{name}: NumPy {np.__version__} only reads memory by DLPack; expected NumPy 2.3 or "
+            "later, or an array that exports __array_interface__"
+        )
+    return view
 
 
 def widened(bits: FloatArray) -> FloatArray:

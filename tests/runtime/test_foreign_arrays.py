@@ -30,6 +30,7 @@ class DLPack:
         return self.device or self.array.__dlpack_device__()
 
 
+NUMPY = np.lib.NumpyVersion(np.__version__)
 LOGITS = np.array([[1, 2, 3], [0, 0, 1]], np.float32)
 LOSS, GRADIENT = ss.cross_entropy_with_grad(LOGITS, [0, 2])
 
@@ -42,6 +43,11 @@ def test_protocols(kind: Any) -> None:
     np.testing.assert_array_equal(gradient, GRADIENT)
     np.testing.assert_array_equal(ss.softmax(kind(LOGITS)), ss.softmax(LOGITS))
     out = kind(LOGITS.copy())
+    if kind is DLPack and NUMPY < "2.3.0":
+        with pytest.raises(TypeError, match=r"out: NumPy .* only reads memory by DLPack"):
+            ss.cross_entropy_with_grad(out, target, out=out)
+        np.testing.assert_array_equal(out.array, LOGITS)
+        return
     _, gradient = ss.cross_entropy_with_grad(out, target, out=out)
     np.testing.assert_array_equal(out.array, GRADIENT)
     assert np.shares_memory(gradient, out.array)
@@ -51,6 +57,8 @@ def test_protocols(kind: Any) -> None:
 def test_read_only_exports_are_read_and_never_written(kind: Any) -> None:
     x = LOGITS.copy()
     x.flags.writeable = False
+    if kind is DLPack and NUMPY < "2.3.0":
+        pytest.skip("this NumPy does not export read-only arrays, or reads all as such")
     assert ss.cross_entropy(kind(x), [0, 2]) == LOSS
     with pytest.raises(ValueError, match="out: expected a writeable array, got a read-only one"):
         ss.softmax(LOGITS, out=kind(x))
