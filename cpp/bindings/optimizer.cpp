@@ -19,8 +19,8 @@ class UpdatePlan {
 public:
   UpdatePlan(const py::str& rule, const py::list& params, const py::list& states,
              const py::list& masters, const py::array_t<std::int64_t>& counts,
-             const std::vector<std::size_t>& groups, bool bfloat16_bits)
-      : rule_(rule_of(rule)), bfloat16_bits_(bfloat16_bits), counts_(counts),
+             const std::vector<std::size_t>& groups, bool bfloat16_bits, bool float32_grads)
+      : rule_(rule_of(rule)), bfloat16_bits_(bfloat16_bits), float32_grads_(float32_grads), counts_(counts),
         slots_(slots_of(rule_, params, states, masters, groups, bfloat16_bits)),
         written_(written_arrays(slots_)), update_(rule_, tensors_of(slots_)), grads_(slots_.size()),
         copies_(slots_.size()) {
@@ -31,10 +31,14 @@ public:
 
   py::tuple step(const py::list& grads, const py::list& groups, std::optional<double> max_norm,
                  bool skip_nonfinite, double grad_scale, bool zero_grads,
-                 std::optional<std::uint64_t> seed, std::uint64_t step) {
+                 std::optional<std::uint64_t> seed, std::uint64_t step,
+                 std::optional<std::pair<double, bool>> norm) {
     if (busy_)
       throw std::runtime_error("step: another thread is in a step of this optimizer");
-    ops::UpdateRequest request{{}, max_norm, skip_nonfinite, grad_scale, zero_grads, seed, step};
+    ops::UpdateRequest request{{},         max_norm, skip_nonfinite, grad_scale,
+                               zero_grads, seed,     step,           {}};
+    if (norm)
+      request.norm = {norm->first, norm->second};
     for (const py::handle group : groups)
       request.groups.push_back(numbers_of(group));
     require_states(request);
@@ -74,9 +78,9 @@ private:
     for (const Slot& slot : slots_) {
       if (slot.group >= request.groups.size())
         throw py::value_error("groups: expected the numbers of each group");
-      const std::size_t states = request.groups[slot.group].states;
-      if ((states > 0 && !slot.has[ops::kState]) || (states > 1 && !slot.has[ops::kSecondState]))
-        throw py::value_error("groups: expected the states that their numbers ask for");
+      for (std::size_t j = 0; j < request.groups[slot.group].states; ++j)
+        if (!slot.has[ops::kState + j])
+          throw py::value_error("groups: expected the states that their numbers ask for");
     }
   }
 
@@ -100,7 +104,9 @@ private:
     py::array grad = written || (bfloat16_bits_ && slot.storage == Storage::kBFloat16)
                          ? py::reinterpret_borrow<py::array>(object)
                          : as_any_float_input(object, name.c_str());
-    if (storage_of(grad, name, bfloat16_bits_) != slot.storage)
+    const Storage storage = storage_of(grad, name, bfloat16_bits_);
+    const bool wide = float32_grads_ && param.itemsize() == 2 && storage == Storage::kFloat32;
+    if (storage != slot.storage && !wide)
       throw py::type_error(name + ": expected " + dtype_text(param) + ", got " + dtype_text(grad));
     require_shape(grad, name.c_str(), shape_of(param));
     return written ? as_written(grad, name, shape_of(param)) : grad;
@@ -140,24 +146,29 @@ private:
     }
     if (zero_grads && !(moved.empty() && changed.empty() && zero_known))
       refuse_shared_grads(grads);
-    std::vector<std::pair<std::size_t, ops::UpdateWalk>> walks;
-    std::vector<std::pair<std::size_t, Known>> known;
-    for (const auto& [k, grad] : changed) {
-      walks.emplace_back(k, walk_of(slots_[k], grad));
-      known.emplace_back(k, Known(grad));
-    }
+    struct Layout {
+      std::size_t slot;
+      Known known;
+      ops::UpdateWalk walk;
+      Storage storage;
+    };
+    std::vector<Layout> layouts;
+    for (const auto& [k, grad] : changed)
+      layouts.push_back({k, Known(grad), walk_of(slots_[k], grad),
+                         storage_of(grad, name_of("grads", k), bfloat16_bits_)});
     if (!cut_ || active != active_ || !changed.empty()) {
       cut_ = false; // until everything fits again, should memory run out
-      for (auto& [k, walk] : walks) {
-        grads_[k] = Known();
-        update_.tensor(k).walk = std::move(walk);
+      for (Layout& layout : layouts) {
+        grads_[layout.slot] = Known();
+        update_.tensor(layout.slot).walk = std::move(layout.walk);
+        update_.tensor(layout.slot).grad_storage = layout.storage;
       }
       update_.cut(active);
       active_ = std::move(active);
       cut_ = true;
     }
-    for (auto& [k, now] : known)
-      grads_[k] = std::move(now);
+    for (Layout& layout : layouts)
+      grads_[layout.slot] = std::move(layout.known);
     for (const auto& [k, grad] : changed)
       copies_[k] = grad.is(grads[k]) ? py::object() : py::object(grad);
     for (const auto& [k, grad] : moved) {
@@ -184,6 +195,7 @@ private:
 
   ops::Rule rule_;
   bool bfloat16_bits_;
+  bool float32_grads_; // may come with parameters in half precision
   py::array_t<std::int64_t> counts_;
   std::vector<Slot> slots_;
   WrittenMemory written_;
@@ -201,12 +213,13 @@ void register_optimizer(py::module_& m) {
   m.def("check_parameters", &check_parameters, py::arg("params"), py::arg("bfloat16_bits"));
   py::class_<UpdatePlan>(m, "UpdatePlan")
       .def(py::init<const py::str&, const py::list&, const py::list&, const py::list&,
-                    const py::array_t<std::int64_t>&, const std::vector<std::size_t>&, bool>(),
+                    const py::array_t<std::int64_t>&, const std::vector<std::size_t>&, bool, bool>(),
            py::arg("rule"), py::arg("params"), py::arg("states"), py::arg("masters"),
-           py::arg("counts").noconvert(), py::arg("groups"), py::arg("bfloat16_bits"))
+           py::arg("counts").noconvert(), py::arg("groups"), py::arg("bfloat16_bits"),
+           py::arg("float32_grads") = false)
       .def("step", &UpdatePlan::step, py::arg("grads"), py::arg("groups"), py::arg("max_norm"),
            py::arg("skip_nonfinite"), py::arg("grad_scale"), py::arg("zero_grads"), py::arg("seed"),
-           py::arg("step"));
+           py::arg("step"), py::arg("norm") = py::none());
 }
 
 } // namespace softstep::bindings

@@ -76,12 +76,12 @@ ops::UpdateGroup::Sgd sgd_of(const py::dict& options) {
 }
 
 ops::UpdateGroup::Adamw adamw_of(const py::dict& options) {
-  static const Key kBetas("betas"), kEps("eps");
+  static const Key kBetas("betas"), kEps("eps"), kAmsgrad("amsgrad");
   const py::object betas = option(options, kBetas);
   const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(betas.ptr(), ""));
   if (!items)
     PyErr_Clear();
-  ops::UpdateGroup::Adamw adamw{-1, -1, 0};
+  ops::UpdateGroup::Adamw adamw{-1, -1, 0, flag(options, kAmsgrad)};
   if (items && PySequence_Fast_GET_SIZE(items.ptr()) == 2) {
     adamw.beta1 = as_number(PySequence_Fast_GET_ITEM(items.ptr(), 0), kBetas.name);
     adamw.beta2 = as_number(PySequence_Fast_GET_ITEM(items.ptr(), 1), kBetas.name);
@@ -114,7 +114,7 @@ UpdateGroup group_of(const py::handle& rule, const py::dict& options, const py::
     numbers.states = numbers.sgd.momentum != 0 ? 1 : 0;
   } else {
     numbers.adamw = adamw_of(options);
-    numbers.states = 2;
+    numbers.states = numbers.adamw.amsgrad ? 3 : 2;
   }
   return group;
 }
@@ -150,7 +150,27 @@ ops::Rule rule_of(const py::handle& name) {
   return text == "sgd" ? ops::Rule::kSgd : ops::Rule::kAdamw;
 }
 
+// Whether the "params" of the groups are the arrays that were kept, each in its place.
+bool same_arrays(const py::list& groups, const py::list& kept) {
+  static const Key kParams("params");
+  if (groups.size() != kept.size())
+    return false;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (!py::isinstance<py::dict>(groups[i]))
+      return false;
+    PyObject* now = PyDict_GetItemWithError(py::object(groups[i]).ptr(), kParams.object);
+    const py::list then = kept[i];
+    if (!now || !PyList_Check(now) || py::len(now) != then.size())
+      return false;
+    for (std::size_t k = 0; k < then.size(); ++k)
+      if (PyList_GET_ITEM(now, k) != PyList_GET_ITEM(then.ptr(), k))
+        return false;
+  }
+  return true;
+}
+
 void register_update_group(py::module_& m) {
+  m.def("same_arrays", &same_arrays, py::arg("groups"), py::arg("kept"));
   py::class_<UpdateGroup>(m, "UpdateGroup")
       .def(py::init(&group_of), py::arg("rule"), py::arg("options"), py::arg("lr"),
            py::arg("weight_decay"))

@@ -7,9 +7,9 @@ namespace {
 
 using ops::Storage;
 
-const char* const kStateNames[] = {"states[0]", "states[1]"};
+const char* const kStateNames[ops::kMostStates] = {"states[0]", "states[1]", "states[2]"};
 
-void set(Slot& slot, ops::Role role, py::array array) {
+void set(Slot& slot, std::size_t role, py::array array) {
   slot.arrays[role] = std::move(array);
   slot.has[role] = true;
 }
@@ -41,8 +41,7 @@ void set_state(Slot& slot, std::size_t j, const py::object& object, std::size_t 
     throw py::type_error(name +
                          ": expected the dtype of the arithmetic, or uint16 for bfloat16, got " +
                          dtype_text(py::reinterpret_borrow<py::array>(object)));
-  set(slot, j == 0 ? ops::kState : ops::kSecondState,
-      as_written(object, name, shape_of_param(slot)));
+  set(slot, ops::kState + j, as_written(object, name, shape_of_param(slot)));
   if (j == 0)
     slot.state_storage = storage;
 }
@@ -73,7 +72,7 @@ std::vector<Slot> slots_of(ops::Rule rule, const py::list& params, const py::lis
                            bool bfloat16_bits) {
   if (groups.size() != params.size())
     throw py::value_error("groups: expected one number for each parameter");
-  const std::size_t most = rule == ops::Rule::kAdamw ? 2 : 1;
+  const std::size_t most = rule == ops::Rule::kAdamw ? ops::kMostStates : 1;
   if (states.size() > most)
     throw py::value_error("states: expected at most " + std::to_string(most) + " lists");
   std::vector<Slot> slots = slots_of_params(params, bfloat16_bits);
@@ -91,7 +90,8 @@ std::vector<Slot> slots_of(ops::Rule rule, const py::list& params, const py::lis
 }
 
 std::vector<NamedArray> written_arrays(const std::vector<Slot>& slots) {
-  const char* const names[] = {"params", "", kStateNames[0], kStateNames[1], "masters"};
+  const char* const names[] = {"params",       "",       kStateNames[0], kStateNames[1],
+                               kStateNames[2], "masters"};
   std::vector<NamedArray> arrays;
   for (std::size_t role = 0; role < ops::kRoles; ++role)
     for (std::size_t k = 0; k < slots.size(); ++k)
@@ -105,8 +105,8 @@ std::vector<ops::UpdateTensor> tensors_of(const std::vector<Slot>& slots) {
   for (const Slot& slot : slots)
     tensors.push_back({{},
                        slot.storage,
+                       slot.storage,
                        slot.state_storage,
-                       slot.has[ops::kState],
                        slot.has[ops::kMaster],
                        slot.group,
                        slot.arrays[ops::kParam].ndim()});

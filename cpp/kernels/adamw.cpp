@@ -19,8 +19,13 @@ template <class T> struct Rates {
   SOFTSTEP_INLINE static Vec<T> of(double value) { return broadcast(static_cast<T>(value)); }
 };
 
+// As torch.maximum: a NaN of either stays.
+template <class T> SOFTSTEP_INLINE Vec<T> largest_of(Vec<T> old, Vec<T> now) {
+  return select<T>(old != old, old, max(old, now));
+}
+
 // One division and one root: the bias corrections are in step_size and eps.
-template <class T, Decay kDecay>
+template <class T, Decay kDecay, bool kAmsgrad>
 void sweep(const UpdateTask<T>& task, const AdamwOptions& options) {
   const Rates<T> rates(options);
   each_vector<T>(task.size, [&](auto access, Size i) {
@@ -35,17 +40,26 @@ void sweep(const UpdateTask<T>& task, const AdamwOptions& options) {
     v = fma(rates.rest2 * g, g, rates.beta2 * v);
     access.store_to(task.state[0] + i, m);
     access.store_to(task.state[1] + i, v);
+    if constexpr (kAmsgrad) {
+      v = largest_of<T>(access.load_from(task.state[2] + i), v);
+      access.store_to(task.state[2] + i, v);
+    }
     access.store_to(task.param + i, fma(rates.minus_step, m / (sqrt(v) + rates.eps), p));
   });
 }
 
+template <class T, Decay kDecay>
+void by_states(const UpdateTask<T>& task, const AdamwOptions& options) {
+  task.state[2] ? sweep<T, kDecay, true>(task, options) : sweep<T, kDecay, false>(task, options);
+}
+
 template <class T> void step(const UpdateTask<T>& task, const AdamwOptions& options) noexcept {
   if (options.decoupled != 0)
-    sweep<T, Decay::kDecoupled>(task, options);
+    by_states<T, Decay::kDecoupled>(task, options);
   else if (options.coupled != 0)
-    sweep<T, Decay::kCoupled>(task, options);
+    by_states<T, Decay::kCoupled>(task, options);
   else
-    sweep<T, Decay::kNone>(task, options);
+    by_states<T, Decay::kNone>(task, options);
 }
 
 template <class T> constexpr AdamwKernels<T> kTable = {step<T>};

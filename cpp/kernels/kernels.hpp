@@ -125,7 +125,7 @@ template <class T> struct PairTask {
 template <class T> struct UpdateTask {
   T* param;
   const T* grad;
-  T* state[2]; // momentum or null; both moments of Adam
+  T* state[3]; // momentum or null; both moments of Adam, and the largest second one or null
   Size size;
 };
 

@@ -18,7 +18,7 @@ Size block_elements(Size elements) {
   return std::clamp(share, kLeast, kBlockElements);
 }
 
-constexpr WalkUse<kRoles> kReadsGradient = {{false, true, false, false, false}, {}};
+constexpr WalkUse<kRoles> kReadsGradient = {{false, true}, {}};
 
 } // namespace
 
@@ -76,13 +76,13 @@ double Update::squared_norm(double factor) {
   for_each_piece(kNormElementNs, false, [&](const Piece& piece, std::size_t block) {
     const UpdateTensor& tensor = tensors_[piece.tensor];
     tensor.walk.run(piece.begin, piece.end, kReadsGradient, [&](const auto& at, Size, Size n) {
-      sums_[block] += sum_of_squares(tensor.storage, at[kGrad], n, factor);
+      sums_[block] += sum_of_squares(tensor.grad_storage, at[kGrad], n, factor);
     });
   });
   return sum_in_order(sums_.data(), static_cast<Size>(sums_.size()));
 }
 
-Update::Norm Update::norm() {
+GradientNorm Update::norm() {
   const double sum = squared_norm(1);
   if (std::isfinite(sum))
     return {std::sqrt(sum), true};
@@ -100,7 +100,7 @@ void Update::set_coefficients(const UpdateRequest& request, double gradient_fact
     const double decay = tensor.ndim < group.min_decay_ndim ? 0 : group.weight_decay;
     const double decoupled = !group.decoupled ? 0 : (group.decay_by_lr ? group.lr * decay : decay);
     const double coupled = group.decoupled ? 0 : decay;
-    c.uses_state = group.states > 0;
+    c.states = group.states;
     c.first = counts[k] == 0;
     if (rule_ == Rule::kSgd) {
       c.sgd = {factor,
@@ -133,7 +133,7 @@ UpdateResult Update::run(const UpdateRequest& request, std::int64_t* counts) {
   UpdateResult result{};
   double gradient_factor = 1 / request.grad_scale;
   if (request.max_norm || request.skip_nonfinite) {
-    const Norm given = norm();
+    const GradientNorm given = request.norm ? *request.norm : norm();
     result.norm = given.value / request.grad_scale;
     result.skipped = request.skip_nonfinite && !given.finite;
     if (result.skipped)
@@ -149,7 +149,7 @@ UpdateResult Update::run(const UpdateRequest& request, std::int64_t* counts) {
   for_each_piece(element_ns, result.norm.has_value(), [&](const Piece& piece, std::size_t) {
     const UpdateTensor& tensor = tensors_[piece.tensor];
     const Coefficients& c = coefficients_[piece.tensor];
-    const PieceUpdate update(tensor, c.uses_state, c.first && rule_ == Rule::kSgd, request,
+    const PieceUpdate update(tensor, c.states, c.first && rule_ == Rule::kSgd, request,
                              piece.tensor);
     if (rule_ == Rule::kSgd)
       update.run(piece.begin, piece.end, c.sgd);
@@ -157,7 +157,7 @@ UpdateResult Update::run(const UpdateRequest& request, std::int64_t* counts) {
       update.run(piece.begin, piece.end, c.adamw);
   });
   for (std::size_t k = 0; k < tensors_.size(); ++k)
-    if (active_[k] && coefficients_[k].uses_state)
+    if (active_[k] && coefficients_[k].states > 0)
       ++counts[k];
   return result;
 }

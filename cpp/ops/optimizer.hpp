@@ -14,15 +14,18 @@ namespace softstep::ops {
 enum class Rule { kSgd, kAdamw };
 enum class Storage : unsigned char { kFloat32, kFloat64, kFloat16, kBFloat16 };
 
-// The arrays of a parameter. The states are momentum, or the first and second moment.
-enum Role : std::size_t { kParam, kGrad, kState, kSecondState, kMaster, kRoles };
+// The arrays of a parameter. The states are momentum; or the first and second moment, and the
+// largest second one so far.
+enum Role : std::size_t { kParam, kGrad, kState, kSecondState, kThirdState, kMaster, kRoles };
+inline constexpr std::size_t kMostStates = kMaster - kState;
 using UpdateWalk = Walk<kRoles>;
 
 struct UpdateTensor {
   UpdateWalk walk;
-  Storage storage;       // of parameter and gradient
+  Storage storage;
+  Storage grad_storage;  // that of the parameter, or float32 for half precision
   Storage state_storage; // of the first state; the others are float32 or float64
-  bool has_state, has_master;
+  bool has_master;
   std::size_t group;
   std::int64_t ndim;
 };
@@ -35,6 +38,7 @@ struct UpdateGroup {
   };
   struct Adamw {
     double beta1, beta2, eps;
+    bool amsgrad;
   };
   double lr, weight_decay;
   bool decoupled, decay_by_lr, maximize;
@@ -42,6 +46,12 @@ struct UpdateGroup {
   Sgd sgd;
   Adamw adamw;
   std::size_t states; // how many of the rule's states the step reads and writes
+};
+
+// The 2-norm of all gradients.
+struct GradientNorm {
+  double value; // infinite also where finite gradients have a norm beyond the range of double
+  bool finite;  // all gradients are
 };
 
 struct UpdateRequest {
@@ -52,6 +62,7 @@ struct UpdateRequest {
   bool zero_grads;
   std::optional<std::uint64_t> seed; // of rounding by chance
   std::uint64_t step;
+  std::optional<GradientNorm> norm; // of gradients that are not all here
 };
 
 struct UpdateResult {
@@ -81,16 +92,13 @@ private:
   struct Coefficients {
     SgdOptions sgd;
     AdamwOptions adamw;
-    bool uses_state, first;
+    std::size_t states; // that the step reads and writes
+    bool first;         // these hold nothing yet
   };
 
   template <class Body> void for_each_piece(double element_ns, bool backwards, Body&& body);
   double squared_norm(double factor);
-  struct Norm {
-    double value; // infinite also where finite gradients have a norm beyond the range of double
-    bool finite;  // all gradients are
-  };
-  Norm norm();
+  GradientNorm norm();
   void set_coefficients(const UpdateRequest& request, double gradient_factor,
                         const std::int64_t* counts);
 

@@ -56,15 +56,19 @@ inline double sum_of_squares(Storage storage, const char* x, Size n, double fact
 
 class PieceUpdate {
 public:
-  PieceUpdate(const UpdateTensor& tensor, bool uses_state, bool first, const UpdateRequest& request,
-              std::size_t number)
-      : tensor_(tensor), request_(request), number_(number), uses_state_(uses_state),
-        reads_state_(uses_state && !first) {}
+  PieceUpdate(const UpdateTensor& tensor, std::size_t states, bool first,
+              const UpdateRequest& request, std::size_t number)
+      : tensor_(tensor), request_(request), number_(number), states_(states),
+        reads_states_(!first) {}
 
   template <class Options> void run(Size begin, Size end, const Options& options) const {
     const bool master = tensor_.has_master;
-    const WalkUse<kRoles> use = {{!master, true, reads_state_, uses_state_, master},
-                                 {true, request_.zero_grads, uses_state_, uses_state_, master}};
+    WalkUse<kRoles> use = {{!master, true}, {true, request_.zero_grads}};
+    use.read[kMaster] = use.written[kMaster] = master;
+    for (std::size_t j = 0; j < states_; ++j) {
+      use.read[kState + j] = reads_states_;
+      use.written[kState + j] = true;
+    }
     tensor_.walk.run(begin, end, use, [&](const UpdateWalk::Pointers& at, Size index, Size n) {
       run_adjacent(at, index, n, options);
     });
@@ -77,7 +81,7 @@ private:
     if (tensor_.storage == Storage::kFloat64)
       run_wide<double>(at, n, options);
     else if (tensor_.storage == Storage::kFloat32 &&
-             !(uses_state_ && tensor_.state_storage == Storage::kBFloat16))
+             !(states_ > 0 && tensor_.state_storage == Storage::kBFloat16))
       run_wide<float>(at, n, options);
     else
       for (Size begin = 0; begin < n; begin += kTileElements)
@@ -90,14 +94,12 @@ private:
     const Size most = request_.zero_grads ? kTileElements : n;
     for (Size begin = 0; begin < n; begin += most) {
       const Size size = std::min(most, n - begin);
-      const auto part = [&](Role role) {
+      const auto part = [&](std::size_t role) {
         return at[role] ? reinterpret_cast<T*>(at[role]) + begin : nullptr;
       };
       UpdateTask<T> task{part(kParam), part(kGrad), {}, size};
-      if (uses_state_) {
-        task.state[0] = part(kState);
-        task.state[1] = part(kSecondState);
-      }
+      for (std::size_t j = 0; j < states_; ++j)
+        task.state[j] = part(kState + j);
       apply<T>(task, options);
       if (request_.zero_grads)
         std::memset(static_cast<void*>(part(kGrad)), 0, static_cast<std::size_t>(size) * sizeof(T));
@@ -108,23 +110,25 @@ private:
   void run_tile(const UpdateWalk::Pointers& at, Size begin, Size index, Size n,
                 const Options& options) const {
     alignas(64) float tiles[3][kTileElements];
-    const bool half = is_half(tensor_.storage);
-    const bool half_state = uses_state_ && tensor_.state_storage == Storage::kBFloat16;
-    const auto part = [&](Role role, bool is_half_role) {
+    const bool half = is_half(tensor_.storage), half_grad = is_half(tensor_.grad_storage);
+    const bool half_state = states_ > 0 && tensor_.state_storage == Storage::kBFloat16;
+    const auto part = [&](std::size_t role, bool is_half_role) {
       return at[role] ? at[role] + begin * (is_half_role ? 2 : 4) : nullptr;
     };
-    const auto wide = [&](Role role) { return reinterpret_cast<float*>(part(role, false)); };
-    UpdateTask<float> task{half ? tiles[0] : wide(kParam), half ? tiles[1] : wide(kGrad), {}, n};
+    const auto wide = [&](std::size_t role) { return reinterpret_cast<float*>(part(role, false)); };
+    UpdateTask<float> task{
+        half ? tiles[0] : wide(kParam), half_grad ? tiles[1] : wide(kGrad), {}, n};
     if (tensor_.has_master)
       task.param = wide(kMaster);
     else if (half)
       widen(tensor_.storage, tiles[0], part(kParam, true), n);
-    if (half)
-      widen(tensor_.storage, tiles[1], part(kGrad, true), n);
-    if (uses_state_) {
-      task.state[0] = half_state ? tiles[2] : wide(kState);
-      task.state[1] = wide(kSecondState);
-      if (half_state && reads_state_)
+    if (half_grad)
+      widen(tensor_.grad_storage, tiles[1], part(kGrad, true), n);
+    for (std::size_t j = 0; j < states_; ++j)
+      task.state[j] = wide(kState + j);
+    if (half_state) {
+      task.state[0] = tiles[2];
+      if (reads_states_)
         widen(Storage::kBFloat16, tiles[2], part(kState, true), n);
     }
     apply<float>(task, options);
@@ -133,7 +137,7 @@ private:
     if (half_state)
       narrow(Storage::kBFloat16, part(kState, true), tiles[2], n, kState, index);
     if (request_.zero_grads)
-      std::memset(part(kGrad, half), 0, static_cast<std::size_t>(n) * (half ? 2 : 4));
+      std::memset(part(kGrad, half_grad), 0, static_cast<std::size_t>(n) * (half_grad ? 2 : 4));
   }
 
   template <class T> static void apply(const UpdateTask<T>& task, const SgdOptions& options) {
@@ -176,7 +180,8 @@ private:
   const UpdateTensor& tensor_;
   const UpdateRequest& request_;
   std::size_t number_;
-  bool uses_state_, reads_state_;
+  std::size_t states_;
+  bool reads_states_;
 };
 
 } // namespace softstep::ops

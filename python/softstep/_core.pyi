@@ -153,6 +153,7 @@ class CrossEntropyCall(metaclass=pybind11_type):
     ) -> Any: ...
 
 def check_parameters(params: list[FloatArray], bfloat16_bits: bool) -> None: ...
+def same_arrays(groups: list[dict[str, Any]], kept: list[list[FloatArray]]) -> bool: ...
 
 class UpdateGroup(metaclass=pybind11_type):
     def __init__(
@@ -175,6 +176,7 @@ class UpdatePlan(metaclass=pybind11_type):
         counts: NDArray[np.int64],
         groups: list[int],
         bfloat16_bits: bool,
+        float32_grads: bool = False,
     ) -> None: ...
     def step(
         self,
@@ -186,6 +188,7 @@ class UpdatePlan(metaclass=pybind11_type):
         zero_grads: bool,
         seed: int | None,
         step: int,
+        norm: tuple[float, bool] | None = None,
     ) -> tuple[float | None, bool]: ...
 
 def sum_of_squares(arrays: list[FloatArray]) -> float: ...

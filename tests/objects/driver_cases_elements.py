@@ -1,5 +1,6 @@
 """The driver's cases of what works element by element."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,13 +80,15 @@ def adamw(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case]:
     unit, number = roundoff(dtype), 0
     for betas in [(0.9, 0.999), (0.0, 0.5)]:
         for decay, taken in decays(0.3):
-            for steps in (1, 7):
+            for steps, amsgrad in itertools.product((1, 7), (False, True)):
                 size = SIZES[number % len(SIZES)]
                 number += 1
-                param, grad, m, v = arrays(rng, [(size,)] * 4, dtype)
-                v = np.abs(v)
-                exact = ref.AdamW([param], 0.3, betas=betas, eps=1e-3, **decay)
-                wide = {"exp_avg": m.astype(np.float64), "exp_avg_sq": v.astype(np.float64)}
+                param, grad, m, v, largest = arrays(rng, [(size,)] * 5, dtype)
+                given = {"exp_avg": m, "exp_avg_sq": np.abs(v)}
+                if amsgrad:
+                    given["max_exp_avg_sq"] = np.abs(largest)
+                exact = ref.AdamW([param], 0.3, betas=betas, eps=1e-3, amsgrad=amsgrad, **decay)
+                wide = {name: array.astype(np.float64) for name, array in given.items()}
                 exact.states[0].update(wide, step=steps - 1)
                 exact.step([grad])
                 state = exact.states[0]
@@ -95,12 +98,9 @@ def adamw(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case]:
                 options |= {"step_size": step_size, "eps": 1e-3 * root}
                 # Moments of at most 3; the quotient is 0.3 or more below by design of the arrays.
                 bound = 4 * unit * (1 + step_size / np.sqrt(state["exp_avg_sq"]))
-                expected = {
-                    "param": (exact.params[0], bound),
-                    "exp_avg": (state["exp_avg"], 4 * unit),
-                    "exp_avg_sq": (state["exp_avg_sq"], 4 * unit),
-                }
-                given = {"param": param, "grad": grad, "exp_avg": m, "exp_avg_sq": v}
+                expected = {name: (state[name], 4 * unit) for name in given}
+                expected["param"] = exact.params[0], bound
+                given |= {"param": param, "grad": grad}
                 title = f"{size}, {words(options)}"
                 yield Case("adamw", dtype, title, given, expected, options)
 

@@ -207,3 +207,90 @@ def test_groups_that_do_not_fit() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             ss.AdamW([p], 0.1, **options)
+
+
+def changed(groups: list[Any], name: str) -> None:
+    """A list that is replaced in part, or in another order."""
+    first, second = groups
+    if name == "groups reversed":
+        groups.reverse()
+    elif name == "a group less":
+        groups.pop()
+    elif name == "a group more":
+        groups.append({**second, "params": [np.ones(2)]})
+    elif name == "the same group twice":
+        groups[1] = first
+    elif name == "arrays reversed":
+        first["params"].reverse()
+    elif name == "an equal array":
+        first["params"][0] = first["params"][0].copy()
+    elif name == "an array less":
+        first["params"].pop()
+    elif name == "an array more":
+        second["params"].append(np.ones(2))
+    elif name == "an array that changes groups":
+        second["params"].insert(0, first["params"].pop())
+    elif name == "no list":
+        first["params"] = np.ones((2, 3))
+    elif name == "no params":
+        del first["params"]
+    elif name == "no dict":
+        groups[0] = first["params"]
+
+
+CHANGES = [
+    "groups reversed", "a group less", "a group more", "the same group twice", "arrays reversed",
+    "an equal array", "an array less", "an array more", "an array that changes groups", "no list",
+    "no params", "no dict",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("steps", [0, 1])
+def test_other_groups_are_refused(rule: str, name: str, steps: int) -> None:
+    """Never half of it: neither a step nor a state is of groups that the parameters do not have."""
+    params = [np.full(1, 2.0), np.full(1, 2.0), np.full(1, 2.0)]  # equal, and not the same
+    groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.5}]
+    optimizer = getattr(ss, rule)(groups, 0.1)
+    grads = [np.ones(1) for _ in params]
+    for _ in range(steps):
+        optimizer.step(grads)
+    good, before = optimizer.state_dict(), [p.copy() for p in params]
+    changed(optimizer.param_groups, name)
+    for call in (
+        lambda: optimizer.step(grads),
+        optimizer.state_dict,
+        lambda: optimizer.load_state_dict(good),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^param_groups: expected the groups and their params"
+        ):
+            call()
+    for p, q in zip(params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+    assert optimizer.steps == steps
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_replaced_options_are_obeyed_or_refused(rule: str) -> None:
+    """A group may be another dict, with the same list of arrays or another with the same arrays."""
+    params = [np.zeros(1), np.zeros(1)]
+    optimizer = getattr(ss, rule)([{"params": params[:1]}, {"params": params[1:]}], 0.5)
+    group = optimizer.param_groups[1]
+    optimizer.param_groups[1] = {**group, "params": [params[1]], "lr": 0.25, "weight_decay": 0.0}
+    optimizer.step([np.ones(1), np.ones(1)])
+    np.testing.assert_allclose([p[0] for p in params], [-0.5, -0.25], rtol=1e-6)
+    del optimizer.param_groups[1]["maximize"]
+    with pytest.raises(KeyError, match="param_groups: a group lacks the option 'maximize'"):
+        optimizer.step([np.ones(1), np.ones(1)])
+    del optimizer.param_groups[1]["lr"]
+    with pytest.raises(KeyError, match="lr"):
+        optimizer.step([np.ones(1), np.ones(1)])
+    assert optimizer.steps == 1
+    with pytest.raises(AttributeError):
+        optimizer.param_groups = [group]
+    with pytest.raises(AttributeError):
+        optimizer.params = params
+    optimizer.params.reverse()  # a list of its own
+    assert optimizer.params[0] is params[0]

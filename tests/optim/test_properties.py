@@ -71,6 +71,7 @@ def adamw_options(draw: Any) -> dict[str, Any]:
         "betas": draw(st.sampled_from([(0.9, 0.999), (0.0, 0.5)])),
         # Where a gradient and its coupled decay cancel, eps keeps the quotient tame.
         "eps": 1.0,
+        "amsgrad": draw(st.booleans()),
         "decoupled": decoupled,
         "decay_by_lr": not decoupled or draw(st.booleans()),
     }

@@ -145,6 +145,7 @@ class AdamW(Optimizer):
         "betas": (0.9, 0.999),
         "eps": 1e-8,
         "decoupled": True,
+        "amsgrad": False,
     }
 
     def update(self, state: dict[str, Any], g: Array, lr: float, o: Mapping[str, Any]) -> Array:
@@ -153,4 +154,6 @@ class AdamW(Optimizer):
         t = state.get("step", 0) + 1
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
         state.update(step=t, exp_avg=m, exp_avg_sq=v)
+        if o["amsgrad"]:
+            v = state["max_exp_avg_sq"] = np.maximum(state.get("max_exp_avg_sq", 0.0), v)
         return lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + o["eps"])

@@ -23,6 +23,7 @@ SGD_GRID = {
 ADAMW_GRID = {
     "betas": ((0.9, 0.999), (0.0, 0.5)),
     "eps": (1e-8, 1e-2),
+    "amsgrad": (False, True),
     # So small that no clipped gradient and coupled decay cancel: AdamW divides by their sum.
     "weight_decay": (0.0, 0.01),
     "decoupled": (True, False),

@@ -19,6 +19,7 @@ class AdamW(Optimizer):
         g = g + d p                                 otherwise
         m = m + (1 - b1) (g - m)
         v = b2 v + (1 - b2) g**2
+        v = u = max(u, v)                           with amsgrad, for the next line
         p = p - a / (1 - b1**t) m / (sqrt(v / (1 - b2**t)) + eps)
 
     Parameters
@@ -34,13 +35,17 @@ class AdamW(Optimizer):
         At least 0.
     weight_decay : float or callable
         ``d >= 0``, a number or a schedule.
+    amsgrad : bool
+        Divide by the root of the largest second moment so far, ``u``, so that no step grows because
+        gradients have become small.
     decoupled : bool
         False: the decay is part of the gradient, as in Adam with an L2 penalty.
     decay_by_lr, maximize, min_decay_ndim, max_norm, skip_nonfinite, master
         As in `SGD`.
     state_dtype : str, optional
         "bfloat16": the first moment of float32 and half-precision parameters takes half the memory.
-        The second moment, which bfloat16 would not let decay, is float32 or float64.
+        The second moment, which bfloat16 would not let decay, is float32 or float64, and so is the
+        largest.
     stochastic_rounding, seed, bfloat16_bits
         As in `SGD`.
 
@@ -64,7 +69,7 @@ class AdamW(Optimizer):
     The semantics are those of ``torch.optim.AdamW`` and, with ``decoupled=False``, of
     ``torch.optim.Adam`` (PyTorch 2.13). I. Loshchilov and F. Hutter, "Decoupled weight decay
     regularization", 2019; D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization",
-    2015.
+    2015; S. J. Reddi, S. Kale and S. Kumar, "On the convergence of Adam and beyond", 2018.
 
     Examples
     --------
@@ -87,6 +92,7 @@ class AdamW(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float | Schedule = 0.01,
+        amsgrad: bool = False,
         decoupled: bool = True,
         decay_by_lr: bool = True,
         maximize: bool = False,
@@ -104,6 +110,7 @@ class AdamW(Optimizer):
             "betas": betas,
             "eps": eps,
             "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
             "decoupled": decoupled,
             "decay_by_lr": decay_by_lr,
             "maximize": maximize,

@@ -1,6 +1,7 @@
 """Parameters in groups, their options, and what has been counted: all but the arrays of state."""
 
-from collections.abc import Container, Mapping, Sequence
+import warnings
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ class Loaded(NamedTuple):
     steps: int
     seed: int
     counts: list[int]
+    held: list[int]
     arrays: dict[tuple[int, str], Any]  # by parameter and name
 
 
@@ -38,6 +40,8 @@ class Ledger:
         Those of all groups in a row.
     group_of : list of int
         The group of each parameter.
+    held : list of int
+        How many states of the rule each group has used.
     counts : ndarray of int64
         The steps that the state of each parameter has seen; 0: it holds nothing yet.
     steps : int
@@ -52,15 +56,17 @@ class Ledger:
     ) -> None:
         self.rule, self.precision = rule, precision
         self.groups = _groups(params, defaults)
+        self._kept = [list(group["params"]) for group in self.groups]
         self.params = [p for group in self.groups for p in group["params"]]
         self.group_of = [i for i, group in enumerate(self.groups) for _ in group["params"]]
         self.counts: NDArray[np.int64] = np.zeros(len(self.params), np.int64)
+        self.held = [0] * len(self.groups)
         self.steps, self.seed = 0, int(seed) % 2**64
         precision.check()
         _core.check_parameters(self.params, precision.bfloat16_bits)
-        numbers = self.numbers()
+        states = [group.states for group in self.numbers()]
         for param, i in zip(self.params, self.group_of, strict=True):
-            if numbers[i].states:
+            if states[i]:
                 precision.of_state(param, 0)
 
     def numbers(
@@ -70,6 +76,7 @@ class Ledger:
 
         `lr` stands for the rate of every group; `groups` are looked at instead of the own ones.
         """
+        self._check_params()
         return [
             self.rule.numbers(
                 group,
@@ -82,33 +89,65 @@ class Ledger:
     def count(self, numbers: Sequence[_core.UpdateGroup], active: Container[int]) -> None:
         """Count a step that the extension has not counted, of the parameters that are active."""
         self.steps += 1
+        self.hold(group.states for group in numbers)
         for k, i in enumerate(self.group_of):
             self.counts[k] += numbers[i].states > 0 and k in active
 
+    def has(self, k: int, place: int) -> bool:
+        """Whether a parameter has this state of the rule, and it has seen a step."""
+        return self.counts[k] > 0 and place < self.held[self.group_of[k]]
+
+    def hold(self, states: Iterable[int]) -> None:
+        """Note how many states each group uses."""
+        self.held = list(map(max, states, self.held))
+
     def head(self) -> dict[str, Any]:
         """Return what a state dict has beside arrays."""
+        self._check_params()
         return {"step": self.steps, "seed": self.seed, **saved.flat_groups(self.groups)}
 
     def loaded(self, state: Mapping[str, Any]) -> Loaded:
         """Read a state dict, and check that it fits."""
+        self._check_params()
         flat = saved.flattened(state)
         groups = saved.loaded_groups(self.groups, flat)
-        self.numbers(groups=groups)
-        counts = saved.loaded_counts(self.rule, flat, len(self.params))
+        held = [group.states for group in self.numbers(groups=groups)]
+        counts = saved.loaded_counts(self.rule, flat, [held[i] for i in self.group_of])
+        arrays = saved.loaded_arrays(self.rule, self.precision, self.params, flat)
+        for k, name in arrays:
+            if name in self.rule.states:
+                i = self.group_of[k]
+                held[i] = max(held[i], self.rule.states.index(name) + 1)
         return Loaded(
             groups,
             saved.steps_of({"step": self.steps, **flat}, "step"),
             int(flat.get("seed", self.seed)) % 2**64,
             counts,
-            saved.loaded_arrays(self.rule, self.precision, self.params, flat),
+            held,
+            arrays,
         )
 
     def take(self, loaded: Loaded) -> None:
         """Go on from a state, whose arrays are somebody else's."""
-        for group, options in zip(self.groups, loaded.groups, strict=True):
+        for i, (group, options) in enumerate(zip(self.groups, loaded.groups, strict=True)):
+            for name in group:
+                if callable(group[name]) and not callable(options[name]):
+                    warnings.warn(
+                        f"load_state_dict: param_groups[{i}][{name!r}] was a schedule and is now "
+                        f"{options[name]!r}, the state's; set it again to follow the schedule",
+                        stacklevel=3,
+                    )
             group.update(options)
+        self.hold(loaded.held)
         self.counts[:] = loaded.counts
         self.steps, self.seed = loaded.steps, loaded.seed
+
+    def _check_params(self) -> None:
+        if not _core.same_arrays(self.groups, self._kept):
+            raise ValueError(
+                "param_groups: expected the groups and their params as the optimizer was made with "
+                "them, in their order; options may change, for other params make another optimizer"
+            )
 
 
 def _groups(params: Params, defaults: Group) -> list[Group]:

@@ -74,12 +74,15 @@ class Optimizer:
         self._states: list[list[FloatArray | None]] = [[None] * count for _ in self._RULE.states]
         self._masters: list[FloatArray | None] = [None] * count
         self._plan: _core.UpdatePlan | None = None
-        self._used = [0] * len(self.ledger.groups)  # states that each group has
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the plan, which holds addresses: a copy makes its own."""
+        return {**self.__dict__, "_plan": None}
 
     @property
     def params(self) -> list[FloatArray]:
         """The arrays that were given, those of all groups in a row."""
-        return self.ledger.params
+        return list(self.ledger.params)
 
     @property
     def param_groups(self) -> list[Group]:
@@ -136,9 +139,10 @@ class Optimizer:
         """
         ledger = self.ledger
         numbers = ledger.numbers(ledger.steps, lr)
-        plan = self._plan
-        if plan is None or any(map(gt, [group.states for group in numbers], self._used)):
-            plan = self._planned(numbers)
+        plan, states = self._plan, [group.states for group in numbers]
+        if plan is None or any(map(gt, states, ledger.held)):
+            plan = self._planned(list(map(max, states, ledger.held)))
+            ledger.hold(states)
         norm, skipped = plan.step(
             list(grads),
             numbers,
@@ -185,7 +189,7 @@ class Optimizer:
         """
         ledger = self.ledger
         loaded = ledger.loaded(state)
-        self._plan = self._planned(ledger.numbers(groups=loaded.groups), loaded.counts)
+        self._planned(list(map(max, loaded.held, ledger.held)))
         slots = self.slots()
         for place, values in loaded.arrays.items():
             np.copyto(slots[place], values)
@@ -208,16 +212,12 @@ class Optimizer:
             if self._masters[k] is None and precision.has_master(param):
                 self._masters[k] = saved.master_of(param, precision.is_bfloat16(param))
 
-    def _planned(
-        self, numbers: Sequence[_core.UpdateGroup], counts: Sequence[int] = ()
-    ) -> _core.UpdatePlan:
-        """Allocate the states that are missing, and hand over all arrays to the extension."""
+    def _planned(self, held: Sequence[int]) -> _core.UpdatePlan:
+        """Allocate what is missing of each group's states, and hand over all to the extension."""
         ledger = self.ledger
         self._copy_masters()
-        self._used = list(map(max, [group.states for group in numbers], self._used))
         for k, (param, i) in enumerate(zip(ledger.params, ledger.group_of, strict=True)):
-            seen = bool(counts) and counts[k] > 0
-            for place in range(len(self._states) if seen else self._used[i]):
+            for place in range(held[i]):
                 if self._states[place][k] is None:
                     dtype = ledger.precision.of_state(param, place)
                     self._states[place][k] = np.zeros_like(param, dtype, subok=False)

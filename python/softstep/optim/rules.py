@@ -18,4 +18,4 @@ class Rule(NamedTuple):
 
 
 SGD = Rule("sgd", ("momentum_buffer",), stepped=False)
-ADAMW = Rule("adamw", ("exp_avg", "exp_avg_sq"), stepped=True)
+ADAMW = Rule("adamw", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), stepped=True)

@@ -68,8 +68,6 @@ def loaded_groups(
     loaded = []
     for i, group in enumerate(groups):
         prefix = f"param_groups.{i}."
-        if np.asarray(flat.get(prefix + "amsgrad", False)).any():
-            raise ValueError(f"state[{prefix + 'amsgrad'!r}]: expected False, got True")
         count = np.size(flat.get(prefix + "params", range(len(group["params"]))))
         if count != len(group["params"]):
             raise ValueError(
@@ -120,8 +118,12 @@ def steps_of(flat: Mapping[str, Any], key: str) -> int:
     return steps
 
 
-def loaded_counts(rule: Rule, flat: Mapping[str, Any], count: int) -> list[int]:
-    """Return the steps that the state of each parameter has seen; 0: it has none."""
+def loaded_counts(rule: Rule, flat: Mapping[str, Any], needed: Sequence[int]) -> list[int]:
+    """Return the steps that the state of each parameter has seen; 0: it has none.
+
+    One that has a state has as many of the rule's as it needs.
+    """
+    count = len(needed)
     counts = [0] * count
     for key in flat:
         if not key.startswith("state."):
@@ -130,8 +132,9 @@ def loaded_counts(rule: Rule, flat: Mapping[str, Any], count: int) -> list[int]:
         if not (place.isdecimal() and int(place) < count):
             raise ValueError(f"state[{key!r}]: there are {count} parameters")
         if name in rule.states:
-            counts[int(place)] = steps_of(flat, path(int(place), "step")) if rule.stepped else 1
-            missing = [n for n in rule.states if path(int(place), n) not in flat]
+            k = int(place)
+            counts[k] = steps_of(flat, path(k, "step")) if rule.stepped else 1
+            missing = [n for n in rule.states[: needed[k]] if path(k, n) not in flat]
             if missing:
-                raise KeyError(path(int(place), missing[0]))
+                raise KeyError(path(k, missing[0]))
     return counts

@@ -1,30 +1,18 @@
-"""The native step under PyTorch's optimizers: plan, state tensors, loss scaling, fallback."""
+"""The native step under PyTorch's optimizers: loss scaling, fallback, states that are loaded."""
 
 from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 import softstep._core as _core
 from softstep.optim.optimizer import StepResult
 from softstep.optim.options import check_rounding, norm_limit
 from softstep.optim.rules import SGD, Rule
-from softstep.torch._tensors import FLOATS, HALVES, view, wide_dtype
-
-
-class Plan(NamedTuple):
-    """What holds as long as the same parameters have gradients, at the same addresses."""
-
-    native: _core.UpdatePlan
-    params: list[torch.Tensor]
-    addresses: list[int]
-    states: list[int]  # how many each group has
-    slots: list[tuple[dict[str, Any], str, torch.Tensor]]
-    counts: Any
-    steps: torch.Tensor | None  # memory of every state["step"]
-    state: Any  # the optimizer's dict of states
+from softstep.torch._plan import Given, Layout, Plan
+from softstep.torch._shards import all_local, any_sharded, like_params, norm_over_shards
+from softstep.torch._tensors import FLOATS, HALVES, mark_written, view, wide_dtype
 
 
 class Extensions(NamedTuple):
@@ -48,6 +36,7 @@ class NativeStep(torch.optim.Optimizer):
 
     _rule: Rule
     _plan: Plan | None = None
+    _handed: dict[str, Any] | None = None  # the state that is being loaded
     _steps_done = 0  # decides the stochastic rounding
     extensions = Extensions()
     last_step = StepResult(None, False)
@@ -81,34 +70,58 @@ class NativeStep(torch.optim.Optimizer):
             self.last_step = StepResult(None, True)
             return loss
         with torch.no_grad():
-            given = [
-                (p, p.grad, i)
-                for i, group in enumerate(self.param_groups)
-                for p in group["params"]
-                if p.grad is not None
-            ]
-            if all(_is_native(p, grad) for p, grad, _ in given) and not self._differs():
-                self._native_step(given)
-            else:
+            if not self._native_step():
                 self._torch_step()
         return loss
 
-    def _differs(self) -> bool:
-        names = ("amsgrad", "differentiable", "capturable")
-        return any(group.get(name) for group in self.param_groups for name in names)
-
-    def _native_step(self, given: list[tuple[torch.Tensor, torch.Tensor, int]]) -> None:
+    def _native_step(self) -> bool:
+        """Step, and return True; or False where that is PyTorch's to do."""
+        with_grads = [
+            (p, p.grad, i)
+            for i, group in enumerate(self.param_groups)
+            for p in group["params"]
+            if p.grad is not None
+        ]
+        params = [p for p, _, _ in with_grads]
+        grads = all_local(like_params([grad for _, grad, _ in with_grads], params))
+        memory = all_local(params)
+        names = ("differentiable", "capturable")
+        if memory is None or grads is None or not all(map(_is_dense, grads)):
+            return False
+        if any(group.get(name) for group in self.param_groups for name in names):
+            return False
         numbers = [self._numbers(group) for group in self.param_groups]
-        states = [group.states for group in numbers]
-        params = [p for p, _, _ in given]
+        given = Given(params, [i for *_, i in with_grads], [g.states for g in numbers], self.state)
+        layout = Layout.of(memory)
         plan = self._plan
-        if plan is None or plan.states != states or not self._fits(plan, params):
-            plan = self._plan = self._planned(params, [i for _, _, i in given], states)
+        if plan is None or not plan.fits(given, layout):
+            if not all(p.dtype in FLOATS and _is_dense(p) for p in memory):
+                return False
+            plan = Plan(self._rule, given, memory, layout, self.extensions.master)
+        self._advance(plan, numbers, memory, grads)
+        return True
+
+    def _advance(
+        self,
+        plan: Plan,
+        numbers: list[_core.UpdateGroup],
+        memory: list[torch.Tensor],
+        grads: list[torch.Tensor],
+    ) -> None:
+        own, params = self.extensions, plan.given.params
+        norm = None
+        if own.max_norm is not None or own.skip_nonfinite:
+            every = [p for group in self.param_groups for p in group["params"]]
+            if any_sharded(every):
+                norm = norm_over_shards(every, params, grads)
         scale = getattr(self, "grad_scale", None)
-        own = self.extensions
+        plan.read_steps()
         self.last_step = StepResult(
             *plan.native.step(
-                [view(grad) for _, grad, _ in given],
+                [
+                    view(grad if grad.dtype is dtype else grad.to(wide_dtype(dtype)))
+                    for grad, dtype in zip(grads, plan.layout.dtypes, strict=True)
+                ],
                 numbers,
                 own.max_norm,
                 own.skip_nonfinite,
@@ -116,64 +129,25 @@ class NativeStep(torch.optim.Optimizer):
                 False,
                 own.seed if own.stochastic_rounding else None,
                 self._steps_done,
+                norm,
             )
         )
         if self.last_step.skipped:
             return
         self._steps_done += 1
-        for p in params:
-            torch.autograd.graph.increment_version(p)
-        if plan.steps is not None:
-            plan.steps.add_(1)
-
-    def _fits(self, plan: Plan, params: list[torch.Tensor]) -> bool:
-        return (
-            len(plan.params) == len(params)
-            and plan.state is self.state
-            and all(a is b for a, b in zip(plan.params, params, strict=True))
-            and plan.addresses == [p.data_ptr() for p in params]
-            and all(state.get(name) is tensor for state, name, tensor in plan.slots)
-        )
-
-    def _planned(self, params: list[torch.Tensor], groups: list[int], states: list[int]) -> Plan:
-        """Make the states that are missing, and hand over all memory to the extension."""
-        rule = self._rule
-        counts = np.zeros(len(params), np.int64)
-        steps = torch.zeros(len(params)) if rule.stepped else None
-        slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        arrays: list[list[Any]] = [[None] * len(params) for _ in rule.states]
-        masters: list[Any] = [None] * len(params)
-        for k, (p, i) in enumerate(zip(params, groups, strict=True)):
-            state = self.state[p] if states[i] or self.extensions.master else {}
-            for place, name in enumerate(rule.states[: states[i]]):
-                if state.get(name) is None:
-                    state[name] = torch.zeros_like(p, dtype=wide_dtype(p.dtype))
-                else:
-                    counts[k] = int(state["step"]) if rule.stepped else 1
-                    if state[name].dtype != wide_dtype(p.dtype):  # from PyTorch's optimizer
-                        state[name] = state[name].to(wide_dtype(p.dtype))
-                arrays[place][k] = view(state[name])
-                slots.append((state, name, state[name]))
-            if steps is not None:
-                steps[k] = int(counts[k])
-                state["step"] = steps[k]
-                slots.append((state, "step", state["step"]))
-            if self.extensions.master and p.dtype in HALVES:
-                master = state.setdefault("master", p.detach().float())
-                slots.append((state, "master", master))
-                masters[k] = view(master)
-        native = _core.UpdatePlan(
-            rule.name, [view(p) for p in params], arrays, masters, counts, groups, False
-        )
-        addresses = [p.data_ptr() for p in params]
-        return Plan(native, params, addresses, states, slots, counts, steps, self.state)
+        plan.keep()
+        self._plan = plan
+        mark_written(params)
+        if any_sharded(params):
+            mark_written(memory)
 
     def _torch_step(self) -> None:
+        self._plan = None
         decoupled = self._rule is SGD and any(g.get("decoupled") for g in self.param_groups)
         if decoupled or self.extensions != Extensions():
             raise RuntimeError(
                 "step: decoupled, max_norm, skip_nonfinite, master and stochastic_rounding need "
-                "dense CPU tensors of a float dtype, and no amsgrad, differentiable or capturable"
+                "dense CPU tensors of a float dtype, and no differentiable or capturable"
             )
         scale = getattr(self, "grad_scale", None)
         if scale is not None:
@@ -191,38 +165,44 @@ class NativeStep(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state of this optimizer or of PyTorch's; that of half precision stays float32."""
-        super().load_state_dict(state_dict)
-        saved = state_dict["state"]
-        for group, old in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            for p, key in zip(group["params"], old["params"], strict=True):
-                for name, value in saved.get(key, {}).items():
-                    if not isinstance(value, torch.Tensor):
-                        continue
-                    # PyTorch rounds the state to the parameter's dtype, and may share the memory.
-                    loaded = self.state[p][name]
-                    wide = p.dtype in HALVES and name != "step"
-                    source = value.detach().to(p.device, torch.float32) if wide else loaded
-                    self.state[p][name] = source.clone()
+
+        def keep(_: Any, handed: dict[str, Any]) -> None:
+            self._handed = handed
+
+        last = self.register_load_state_dict_pre_hook(keep)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            last.remove()
+            self._handed = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state, and that of half precision as it was before PyTorch rounded it."""
+        super().__setstate__(state)
         self._plan = None
+        if self._handed is None:
+            return
+        given = self._handed["state"]
+        for group, old in zip(self.param_groups, self._handed["param_groups"], strict=True):
+            for p, key in zip(group["params"], old["params"], strict=True):
+                for name, value in given.get(key, {}).items():
+                    if isinstance(value, torch.Tensor):
+                        wide = p.dtype in HALVES and name != "step"
+                        loaded = value.to(p.device, torch.float32) if wide else self.state[p][name]
+                        self.state[p][name] = loaded.detach().clone()  # it may share the memory
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the plan, which holds addresses."""
         base: Any = super()
         state = copy(base.__getstate__())
-        extra = {"extensions": self.extensions, "_steps_done": self._steps_done}
-        return {**state, **extra}
+        own = ("extensions", "last_step", "_steps_done")
+        return {**state, **{name: getattr(self, name) for name in own}}
 
 
 def _hooked(step: Any) -> bool:
     return bool(getattr(step, "hooked", False))
 
 
-def _is_native(p: torch.Tensor, grad: torch.Tensor) -> bool:
-    return (
-        p.is_cpu
-        and p.dtype in FLOATS
-        and grad.is_cpu
-        and grad.layout is torch.strided
-        and p.layout is torch.strided
-        and not grad.requires_grad
-    )
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether it is in memory that the extension can see; a parameter may require grad."""
+    return tensor.is_cpu and tensor.layout is torch.strided

@@ -1,5 +1,6 @@
 """CPU tensors as NumPy views, and when the kernels may read a tensor's memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,6 +42,16 @@ def of_array(array: FloatArray) -> torch.Tensor:
     if array.dtype == BFLOAT16_BITS or array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view("i2")).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+def mark_written(tensors: Sequence[torch.Tensor]) -> None:
+    """Let autograd know of a write that it did not see."""
+    increment: Any = torch.autograd.graph.increment_version
+    try:
+        increment(tensors)
+    except RuntimeError:  # PyTorch 2.4 takes them one by one
+        for tensor in tensors:
+            increment(tensor)
 
 
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -37,12 +37,18 @@ void run_adamw(const Case& of, Report& report) {
   with_float(of.type, [&]<class T>(T) {
     const Placed<T> param(of.array("param"), kVector), grad(of.array("grad"), kVector);
     const Placed<T> m(of.array("exp_avg"), kVector), v(of.array("exp_avg_sq"), kVector);
-    const UpdateTask<T> task{
-        param.data(), grad.data(), {m.data(), v.data()}, of.array("param").cols};
+    const Array* old = of.find_array("max_exp_avg_sq");
+    const Placed<T> largest =
+        old ? Placed<T>(*old, kVector) : Placed<T>(1, of.array("param").cols, kVector);
+    const UpdateTask<T> task{param.data(),
+                             grad.data(),
+                             {m.data(), v.data(), old ? largest.data() : nullptr},
+                             of.array("param").cols};
     dispatch::active_for<T>().adamw->step(task, options);
     report.compare("param", param);
     report.compare("exp_avg", m);
     report.compare("exp_avg_sq", v);
+    report.compare("max_exp_avg_sq", largest);
   });
 }
 

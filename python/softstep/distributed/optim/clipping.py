@@ -5,27 +5,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.optim.gradients import Gradients
-
-_TINY = 2.0**-600  # squares of large float64 numbers overflow
+from softstep.optim.norm import Part, global_norm
 
 
 def norm_of(
     gradients: Sequence[Gradients], active: Mapping[int, FloatArray], comm: Communicator
 ) -> tuple[float, bool]:
     """Return the 2-norm of all gradients that are active, and whether they are finite."""
-    parts = [part for item in gradients for part in item.wide(active)]
-    total = _summed(_core.sum_of_squares(parts), comm)
-    if math.isfinite(total):
-        return math.sqrt(total), True
-    singles = [part for part in parts if part.dtype == np.float32]
-    doubles = [part * _TINY for part in parts if part.dtype == np.float64]
-    squares = _core.sum_of_squares(singles) * _TINY * _TINY + _core.sum_of_squares(doubles)
-    scaled = _summed(squares, comm)
-    return math.sqrt(scaled) / _TINY, math.isfinite(scaled)
+    arrays = [part for item in gradients for part in item.wide(active)]
+    return global_norm([Part(arrays, lambda number: _summed(number, comm))])
 
 
 def clip(

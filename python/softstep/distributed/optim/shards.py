@@ -110,7 +110,7 @@ class Shards:
         for place, name in enumerate((*ledger.rule.states, "master")):
             for item in self._gradients:
                 dtype = self._state_dtype(item.flat, place)
-                kept = [k for k in item.flat.params if name == "master" or ledger.counts[k]]
+                kept = [k for k in item.flat.params if name == "master" or ledger.has(k, place)]
                 if dtype is None or not kept:
                     continue
                 row = np.empty(item.flat.total, dtype)
