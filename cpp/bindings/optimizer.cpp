@@ -20,8 +20,8 @@ public:
   UpdatePlan(const py::str& rule, const py::list& params, const py::list& states,
              const py::list& masters, const py::array_t<std::int64_t>& counts,
              const std::vector<std::size_t>& groups, bool bfloat16_bits, bool float32_grads)
-      : rule_(rule_of(rule)), bfloat16_bits_(bfloat16_bits), float32_grads_(float32_grads), counts_(counts),
-        slots_(slots_of(rule_, params, states, masters, groups, bfloat16_bits)),
+      : rule_(rule_of(rule)), bfloat16_bits_(bfloat16_bits), float32_grads_(float32_grads),
+        counts_(counts), slots_(slots_of(rule_, params, states, masters, groups, bfloat16_bits)),
         written_(written_arrays(slots_)), update_(rule_, tensors_of(slots_)), grads_(slots_.size()),
         copies_(slots_.size()) {
     if (counts.ndim() != 1 || static_cast<std::size_t>(counts.size()) != slots_.size() ||
@@ -29,7 +29,7 @@ public:
       throw py::value_error("counts: expected a writeable int64 array, one for each parameter");
   }
 
-  py::tuple step(const py::list& grads, const py::list& groups, std::optional<double> max_norm,
+  py::tuple step(const py::list& grads, const UpdateGroups& groups, std::optional<double> max_norm,
                  bool skip_nonfinite, double grad_scale, bool zero_grads,
                  std::optional<std::uint64_t> seed, std::uint64_t step,
                  std::optional<std::pair<double, bool>> norm) {
@@ -39,8 +39,9 @@ public:
                                zero_grads, seed,     step,           {}};
     if (norm)
       request.norm = {norm->first, norm->second};
-    for (const py::handle group : groups)
-      request.groups.push_back(numbers_of(group));
+    if (groups.rule != rule_)
+      throw py::value_error("groups: expected numbers of the plan's rule");
+    request.groups = groups.groups;
     require_states(request);
     require_unchanged();
     // Held until the end: other threads may change the list.
@@ -66,13 +67,6 @@ private:
     Busy& operator=(const Busy&) = delete;
     bool& flag_;
   };
-
-  const ops::UpdateGroup& numbers_of(const py::handle& object) const {
-    const auto& group = object.cast<const UpdateGroup&>();
-    if (group.rule != rule_)
-      throw py::value_error("groups: expected numbers of the plan's rule");
-    return group.numbers;
-  }
 
   void require_states(const ops::UpdateRequest& request) const {
     for (const Slot& slot : slots_) {
@@ -209,14 +203,15 @@ private:
 } // namespace
 
 void register_optimizer(py::module_& m) {
-  register_update_group(m);
+  register_update_groups(m);
   m.def("check_parameters", &check_parameters, py::arg("params"), py::arg("bfloat16_bits"));
   py::class_<UpdatePlan>(m, "UpdatePlan")
-      .def(py::init<const py::str&, const py::list&, const py::list&, const py::list&,
-                    const py::array_t<std::int64_t>&, const std::vector<std::size_t>&, bool, bool>(),
-           py::arg("rule"), py::arg("params"), py::arg("states"), py::arg("masters"),
-           py::arg("counts").noconvert(), py::arg("groups"), py::arg("bfloat16_bits"),
-           py::arg("float32_grads") = false)
+      .def(
+          py::init<const py::str&, const py::list&, const py::list&, const py::list&,
+                   const py::array_t<std::int64_t>&, const std::vector<std::size_t>&, bool, bool>(),
+          py::arg("rule"), py::arg("params"), py::arg("states"), py::arg("masters"),
+          py::arg("counts").noconvert(), py::arg("groups"), py::arg("bfloat16_bits"),
+          py::arg("float32_grads") = false)
       .def("step", &UpdatePlan::step, py::arg("grads"), py::arg("groups"), py::arg("max_norm"),
            py::arg("skip_nonfinite"), py::arg("grad_scale"), py::arg("zero_grads"), py::arg("seed"),
            py::arg("step"), py::arg("norm") = py::none());

@@ -1,7 +1,10 @@
 #include "bindings/optimizer_group.hpp"
 
+#include <pybind11/stl.h>
+
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
 namespace softstep::bindings {
 namespace {
@@ -94,51 +97,102 @@ ops::UpdateGroup::Adamw adamw_of(const py::dict& options) {
   return adamw;
 }
 
-// The rate and the decay are apart: they are numbers of one step, where the dict may have
-// schedules.
-UpdateGroup group_of(const py::handle& rule, const py::dict& options, const py::handle& lr,
-                     const py::handle& weight_decay) {
-  static const Key kDecoupled("decoupled"), kDecayByLr("decay_by_lr"), kMaximize("maximize"),
-      kMinDecayNdim("min_decay_ndim");
-  UpdateGroup group{rule_of(rule), {}};
-  ops::UpdateGroup& numbers = group.numbers;
-  numbers.lr = not_negative(lr, "lr");
-  numbers.weight_decay = not_negative(weight_decay, "weight_decay");
-  numbers.decoupled = flag(options, kDecoupled);
-  numbers.decay_by_lr = flag(options, kDecayByLr);
-  numbers.maximize = flag(options, kMaximize);
-  numbers.min_decay_ndim = as_integer(option(options, kMinDecayNdim), kMinDecayNdim.name);
-  check_decay(numbers);
-  if (group.rule == ops::Rule::kSgd) {
-    numbers.sgd = sgd_of(options);
-    numbers.states = numbers.sgd.momentum != 0 ? 1 : 0;
+// The number of this step; None asks no schedule, and takes 0 for it.
+double at_step(const py::handle& value, const char* name, const py::handle& step) {
+  if (!PyCallable_Check(value.ptr()))
+    return not_negative(value, name);
+  return step.is_none() ? 0 : not_negative(value(step), name);
+}
+
+ops::UpdateGroup group_of(ops::Rule rule, const py::dict& options, const py::handle& step,
+                          const py::handle& lr) {
+  static const Key kLr("lr"), kWeightDecay("weight_decay"), kDecoupled("decoupled"),
+      kDecayByLr("decay_by_lr"), kMaximize("maximize"), kMinDecayNdim("min_decay_ndim");
+  ops::UpdateGroup group{};
+  group.lr = at_step(lr.is_none() ? option(options, kLr) : lr, kLr.name, step);
+  group.weight_decay = at_step(option(options, kWeightDecay), kWeightDecay.name, step);
+  group.decoupled = flag(options, kDecoupled);
+  group.decay_by_lr = flag(options, kDecayByLr);
+  group.maximize = flag(options, kMaximize);
+  group.min_decay_ndim = as_integer(option(options, kMinDecayNdim), kMinDecayNdim.name);
+  check_decay(group);
+  if (rule == ops::Rule::kSgd) {
+    group.sgd = sgd_of(options);
+    group.states = group.sgd.momentum != 0 ? 1 : 0;
   } else {
-    numbers.adamw = adamw_of(options);
-    numbers.states = numbers.adamw.amsgrad ? 3 : 2;
+    group.adamw = adamw_of(options);
+    group.states = group.adamw.amsgrad ? 3 : 2;
   }
   return group;
 }
 
+// Whether the "params" of a group are the arrays that were kept, each in its place.
+bool same_arrays(const py::handle& group, const py::handle& kept) {
+  static const Key kParams("params");
+  PyObject* now = PyDict_GetItemWithError(group.ptr(), kParams.object);
+  if (!now || !PyList_Check(now) || py::len(now) != py::len(kept))
+    return false;
+  for (py::ssize_t k = 0; k < PyList_GET_SIZE(now); ++k)
+    if (PyList_GET_ITEM(now, k) != PyList_GET_ITEM(kept.ptr(), k))
+      return false;
+  return true;
+}
+
+void check_params(const py::list& groups, const py::list& kept) {
+  bool same = groups.size() == kept.size();
+  for (std::size_t i = 0; same && i < groups.size(); ++i)
+    same = py::isinstance<py::dict>(groups[i]) && py::isinstance<py::list>(kept[i]) &&
+           same_arrays(groups[i], kept[i]);
+  if (!same)
+    throw py::value_error(
+        "param_groups: expected the groups and their params as the optimizer was made with them, "
+        "in their order; options may change, for other params make another optimizer");
+}
+
+UpdateGroups groups_of(const py::handle& rule, const py::list& groups, const py::handle& step,
+                       const py::handle& lr, const std::optional<py::list>& kept) {
+  if (kept)
+    check_params(groups, *kept);
+  UpdateGroups numbers{rule_of(rule), {}};
+  for (const py::handle options : groups) {
+    if (!py::isinstance<py::dict>(options))
+      throw py::type_error("groups: expected a list of dicts");
+    numbers.groups.push_back(
+        group_of(numbers.rule, py::reinterpret_borrow<py::dict>(options), step, lr));
+  }
+  return numbers;
+}
+
 // Every number: ranks compare it.
-std::string text_of(const UpdateGroup& group) {
-  const ops::UpdateGroup& g = group.numbers;
-  std::string text = "UpdateGroup(";
+std::string text_of(const UpdateGroups& numbers) {
+  std::string text;
   const auto add = [&](const char* name, double value) {
     text += std::string(name) + "=" + number_text(value) + ", ";
   };
-  add("lr", g.lr);
-  add("weight_decay", g.weight_decay);
-  add("decoupled", g.decoupled);
-  add("decay_by_lr", g.decay_by_lr);
-  add("maximize", g.maximize);
-  add("min_decay_ndim", static_cast<double>(g.min_decay_ndim));
-  add("momentum", g.sgd.momentum);
-  add("dampening", g.sgd.dampening);
-  add("nesterov", g.sgd.nesterov);
-  add("beta1", g.adamw.beta1);
-  add("beta2", g.adamw.beta2);
-  add("eps", g.adamw.eps);
-  return text + "states=" + std::to_string(g.states) + ")";
+  for (const ops::UpdateGroup& g : numbers.groups) {
+    text += text.empty() ? "UpdateGroups({" : "}, {";
+    add("lr", g.lr);
+    add("weight_decay", g.weight_decay);
+    add("decoupled", g.decoupled);
+    add("decay_by_lr", g.decay_by_lr);
+    add("maximize", g.maximize);
+    add("min_decay_ndim", static_cast<double>(g.min_decay_ndim));
+    add("momentum", g.sgd.momentum);
+    add("dampening", g.sgd.dampening);
+    add("nesterov", g.sgd.nesterov);
+    add("beta1", g.adamw.beta1);
+    add("beta2", g.adamw.beta2);
+    add("eps", g.adamw.eps);
+    text += "states=" + std::to_string(g.states);
+  }
+  return text + "})";
+}
+
+template <class T> py::list list_of(const UpdateGroups& numbers, T ops::UpdateGroup::* member) {
+  py::list list(numbers.groups.size());
+  for (std::size_t i = 0; i < numbers.groups.size(); ++i)
+    list[i] = py::cast(numbers.groups[i].*member);
+  return list;
 }
 
 } // namespace
@@ -150,34 +204,18 @@ ops::Rule rule_of(const py::handle& name) {
   return text == "sgd" ? ops::Rule::kSgd : ops::Rule::kAdamw;
 }
 
-// Whether the "params" of the groups are the arrays that were kept, each in its place.
-bool same_arrays(const py::list& groups, const py::list& kept) {
-  static const Key kParams("params");
-  if (groups.size() != kept.size())
-    return false;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (!py::isinstance<py::dict>(groups[i]))
-      return false;
-    PyObject* now = PyDict_GetItemWithError(py::object(groups[i]).ptr(), kParams.object);
-    const py::list then = kept[i];
-    if (!now || !PyList_Check(now) || py::len(now) != then.size())
-      return false;
-    for (std::size_t k = 0; k < then.size(); ++k)
-      if (PyList_GET_ITEM(now, k) != PyList_GET_ITEM(then.ptr(), k))
-        return false;
-  }
-  return true;
-}
-
-void register_update_group(py::module_& m) {
-  m.def("same_arrays", &same_arrays, py::arg("groups"), py::arg("kept"));
-  py::class_<UpdateGroup>(m, "UpdateGroup")
-      .def(py::init(&group_of), py::arg("rule"), py::arg("options"), py::arg("lr"),
-           py::arg("weight_decay"))
-      .def_property_readonly("lr", [](const UpdateGroup& g) { return g.numbers.lr; })
-      .def_property_readonly("weight_decay",
-                             [](const UpdateGroup& g) { return g.numbers.weight_decay; })
-      .def_property_readonly("states", [](const UpdateGroup& g) { return g.numbers.states; })
+void register_update_groups(py::module_& m) {
+  m.def("check_params", &check_params, py::arg("groups"), py::arg("kept"));
+  py::class_<UpdateGroups>(m, "UpdateGroups")
+      .def(py::init(&groups_of), py::arg("rule"), py::arg("groups"), py::arg("step") = py::none(),
+           py::arg("lr") = py::none(), py::arg("kept") = py::none())
+      .def_property_readonly(
+          "lr", [](const UpdateGroups& g) { return list_of(g, &ops::UpdateGroup::lr); })
+      .def_property_readonly(
+          "weight_decay",
+          [](const UpdateGroups& g) { return list_of(g, &ops::UpdateGroup::weight_decay); })
+      .def_property_readonly(
+          "states", [](const UpdateGroups& g) { return list_of(g, &ops::UpdateGroup::states); })
       .def("__repr__", &text_of);
 }
 

@@ -1,4 +1,4 @@
-// The options of a group of parameters as an argument: read by name and checked in one place.
+// The options of groups of parameters as an argument: read by name and checked in one place.
 #pragma once
 
 #include "bindings/arrays.hpp"
@@ -8,12 +8,13 @@ namespace softstep::bindings {
 
 ops::Rule rule_of(const py::handle& name);
 
-// A group's numbers in a step, which Python makes of the dict of its options.
-struct UpdateGroup {
+// The numbers of every group in a step, which Python makes of the dicts of their options. Its
+// `kept` are the params that each group had.
+struct UpdateGroups {
   ops::Rule rule;
-  ops::UpdateGroup numbers;
+  std::vector<ops::UpdateGroup> groups;
 };
 
-void register_update_group(py::module_& m);
+void register_update_groups(py::module_& m);
 
 } // namespace softstep::bindings

@@ -63,12 +63,9 @@ public:
 
   template <class Options> void run(Size begin, Size end, const Options& options) const {
     const bool master = tensor_.has_master;
-    WalkUse<kRoles> use = {{!master, true}, {true, request_.zero_grads}};
-    use.read[kMaster] = use.written[kMaster] = master;
-    for (std::size_t j = 0; j < states_; ++j) {
-      use.read[kState + j] = reads_states_;
-      use.written[kState + j] = true;
-    }
+    const bool first = states_ > 0, second = states_ > 1, third = states_ > 2, old = reads_states_;
+    const WalkUse<kRoles> use = {{!master, true, old && first, old && second, old && third, master},
+                                 {true, request_.zero_grads, first, second, third, master}};
     tensor_.walk.run(begin, end, use, [&](const UpdateWalk::Pointers& at, Size index, Size n) {
       run_adjacent(at, index, n, options);
     });
@@ -98,8 +95,11 @@ private:
         return at[role] ? reinterpret_cast<T*>(at[role]) + begin : nullptr;
       };
       UpdateTask<T> task{part(kParam), part(kGrad), {}, size};
-      for (std::size_t j = 0; j < states_; ++j)
-        task.state[j] = part(kState + j);
+      if (states_ > 0) {
+        task.state[0] = part(kState);
+        task.state[1] = part(kSecondState);
+        task.state[2] = states_ > 2 ? part(kThirdState) : nullptr;
+      }
       apply<T>(task, options);
       if (request_.zero_grads)
         std::memset(static_cast<void*>(part(kGrad)), 0, static_cast<std::size_t>(size) * sizeof(T));

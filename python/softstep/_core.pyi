@@ -153,18 +153,23 @@ class CrossEntropyCall(metaclass=pybind11_type):
     ) -> Any: ...
 
 def check_parameters(params: list[FloatArray], bfloat16_bits: bool) -> None: ...
-def same_arrays(groups: list[dict[str, Any]], kept: list[list[FloatArray]]) -> bool: ...
+def check_params(groups: list[dict[str, Any]], kept: list[list[FloatArray]]) -> None: ...
 
-class UpdateGroup(metaclass=pybind11_type):
+class UpdateGroups(metaclass=pybind11_type):
     def __init__(
-        self, rule: str, options: dict[str, Any], lr: object, weight_decay: object
+        self,
+        rule: str,
+        groups: list[dict[str, Any]],
+        step: object = None,
+        lr: object = None,
+        kept: list[list[FloatArray]] | None = None,
     ) -> None: ...
     @property
-    def lr(self) -> float: ...
+    def lr(self) -> list[float]: ...
     @property
-    def weight_decay(self) -> float: ...
+    def weight_decay(self) -> list[float]: ...
     @property
-    def states(self) -> int: ...
+    def states(self) -> list[int]: ...
 
 class UpdatePlan(metaclass=pybind11_type):
     def __init__(
@@ -181,7 +186,7 @@ class UpdatePlan(metaclass=pybind11_type):
     def step(
         self,
         grads: list[FloatArray | None],
-        groups: list[UpdateGroup],
+        groups: UpdateGroups,
         max_norm: float | None,
         skip_nonfinite: bool,
         grad_scale: float,

@@ -1,5 +1,7 @@
 """Numbers that are not finite, arguments that do not fit or match, buffers without a copy."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -200,3 +202,46 @@ def test_settings_between_steps() -> None:
     for params, *results in ThreadRanks(3).run(sharded):
         assert_same(params, expected, exact=False)
         np.testing.assert_allclose([r.norm for r in results], [r.norm for r in told], rtol=1e-13)
+
+
+def test_groups_that_are_replaced() -> None:
+    """On every rank, if one of them has other groups; nothing changes."""
+    case = Case(34, shapes=[(3,), (3,), (4,)])
+
+    def train(comm: Communicator) -> None:
+        params = case.params()
+        groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.5}]
+        ours = ShardedOptimizer(groups, ss.AdamW, 0.05, comm=comm)
+        grads = [part(g, comm) for g in case.grads[0]]
+        ours.step(grads)
+        before, state = [p.copy() for p in params], ours.state_dict()
+        if comm.rank == 1:
+            ours.param_groups[0]["params"].reverse()
+        refused(comm, lambda: ours.step(grads), 1, r"^param_groups: expected the groups")
+        if comm.rank == 1:
+            with pytest.raises(ValueError, match=r"^param_groups: expected the groups"):
+                ours.load_state_dict(state)
+            with pytest.raises(AttributeError):
+                ours.param_groups = groups  # type: ignore[misc]
+            ours.param_groups[0]["params"].reverse()
+        assert_same(params, before, exact=True)
+        if comm.rank == 1:
+            params[0].dtype = np.dtype(np.int64)
+        refused(comm, lambda: ours.step(grads), 1, r"^params\[0\]: has another shape or dtype")
+        if comm.rank == 1:
+            params[0].dtype = np.dtype(np.float64)
+        assert_same(params, before, exact=True)
+        ours.step(grads)
+
+    ThreadRanks(3).run(train)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_copies_are_refused(size: int) -> None:
+    def copied(comm: Communicator) -> None:
+        ours = ShardedOptimizer([np.ones(3)], ss.SGD, 0.1, comm=comm)
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"^ShardedOptimizer: cannot be copied or pickled"):
+                way(ours)
+
+    ThreadRanks(size).run(copied)

@@ -132,3 +132,71 @@ def test_stochastic_rounding(size: int) -> None:
     assert abs(once.mean() - (1 + steps * 2.0**-9)) < 5 * deviation
     ranks = np.split(once, size)
     assert (ranks[0] == ranks[1]).mean() < 0.5
+
+
+def test_amsgrad_of_one_group() -> None:
+    """Its third state is divided too, for the parameters that have it."""
+    case = Case(23, steps=4, shapes=[(5,), (2, 3), (7,)])
+
+    def train(make: Any, of_rank: Any) -> tuple[list[Any], Any]:
+        params = case.params()
+        groups = [{"params": params[:2], "amsgrad": True}, {"params": params[2:]}]
+        ours = make(groups)
+        for step, grads in enumerate(case.grads):
+            if step == 2:
+                state, ours = ours.state_dict(), make(groups)
+                ours.load_state_dict(state)
+            ours.step([of_rank(0.1**step * g) for g in grads])
+        return params, ours.state_dict()
+
+    expected, state = train(lambda groups: ss.AdamW(groups, 0.05), lambda grad: grad)
+    assert [key for key in state if "max_exp" in key] == [
+        f"state.{k}.max_exp_avg_sq" for k in range(2)
+    ]
+
+    def sharded(comm: Communicator) -> Any:
+        return train(
+            lambda groups: ShardedOptimizer(groups, ss.AdamW, 0.05, comm=comm),
+            lambda grad: part(grad, comm),
+        )
+
+    for params, found in ThreadRanks(3).run(sharded):
+        assert_same(params, expected, exact=True)
+        assert_same_state(found, state, exact=True)
+
+
+def test_a_schedule_that_a_constant_replaces_is_said() -> None:
+    """By every rank."""
+    case = Case(24, steps=1)
+    state = case.alone("SGD", {"momentum": 0.9})[1].state_dict()
+
+    def load(comm: Communicator) -> Any:
+        ours = ShardedOptimizer(case.params(), ss.SGD, RATE, comm=comm, momentum=0.9)
+        ours.load_state_dict(state)
+        return ours.lr
+
+    with pytest.warns(
+        UserWarning, match=r"^load_state_dict: param_groups\[0\]\['lr'\] was"
+    ) as said:
+        assert ThreadRanks(2).run(load) == [0.05, 0.05]
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_dampening_after_a_first_step_that_was_skipped(size: int) -> None:
+    options: Options = {"momentum": 0.5, "dampening": 0.5, "skip_nonfinite": True}
+
+    def train(comm: Communicator) -> Any:
+        p = np.zeros(4)
+        ours = ShardedOptimizer([p], ss.SGD, 1.0, comm=comm, average=True, **options)
+        bad = np.ones(4)
+        bad[3] = np.nan if comm.rank == 0 else 1
+        assert ours.step([bad]).skipped and "state.0.momentum_buffer" not in ours.state_dict()
+        state = ours.state_dict()
+        again = ShardedOptimizer([p], ss.SGD, 1.0, comm=comm, average=True, **options)
+        again.load_state_dict(state)
+        for expected in (-1, -2):  # b = 1, b = 1/2 + 1/2
+            again.step([np.ones(4)])
+            np.testing.assert_array_equal(p, expected)
+
+    ThreadRanks(size).run(train)

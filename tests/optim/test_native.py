@@ -11,6 +11,8 @@ from softstep.optim import rules
 from tests.support.cases import read_only
 
 SGD: dict[str, Any] = {
+    "lr": 0.1,
+    "weight_decay": 0.0,
     "decoupled": False,
     "decay_by_lr": True,
     "maximize": False,
@@ -19,13 +21,14 @@ SGD: dict[str, Any] = {
     "dampening": 0.0,
     "nesterov": False,
 }
-SHARED = {name: SGD[name] for name in ("decoupled", "decay_by_lr", "maximize", "min_decay_ndim")}
+SHARED = {name: SGD[name] for name in list(SGD)[:6]}
 ADAMW: dict[str, Any] = {**SHARED, "betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
 
 
-def numbers(rule: str = "sgd", lr: Any = 0.1, weight_decay: Any = 0.0, **options: Any) -> Any:
+def numbers(rule: str = "sgd", *more: dict[str, Any], **options: Any) -> Any:
+    """One group, or one for each dict of options."""
     known = {"sgd": SGD, "adamw": ADAMW}.get(rule, {})
-    return _core.UpdateGroup(rule, {**known, **options}, lr, weight_decay)
+    return _core.UpdateGroups(rule, [{**known, **options, **one} for one in more or [{}]])
 
 
 def plan(rule: str = "sgd", states: Any = (), masters: Any = (), **changes: Any) -> Any:
@@ -40,40 +43,53 @@ def plan(rule: str = "sgd", states: Any = (), masters: Any = (), **changes: Any)
     return _core.UpdatePlan(rule, states=list(states), masters=list(masters), **arguments)
 
 
-def step(a_plan: Any, groups: list[Any]) -> Any:
+def step(a_plan: Any, groups: Any) -> Any:
     grads = [np.ones(3), np.ones((2, 2), np.float32)]
     return a_plan.step(grads, groups, None, False, 1.0, False, None, 0)
 
 
 @pytest.mark.parametrize("given", [np.float64(0.25), np.float32(0.25), np.array(0.25)], ids=repr)
 def test_numbers_of_other_types(given: Any) -> None:
-    group = numbers(lr=given, weight_decay=given, momentum=given)
-    assert (group.lr, group.weight_decay, group.states) == (0.25, 0.25, 1)
+    found = numbers(lr=given, weight_decay=given, momentum=given)
+    assert (found.lr, found.weight_decay, found.states) == ([0.25], [0.25], [1])
 
 
 def test_what_is_read_by_name() -> None:
-    assert numbers().states == 0 and numbers(momentum=0.5).states == 1
-    assert numbers("adamw").states == 2
-    assert numbers("adamw", amsgrad=True).states == 3 == len(rules.ADAMW.states)
-    assert numbers("adamw", betas=np.array([0.5, 0.25])).states == 2
+    assert numbers("sgd", {}, {"momentum": 0.5}).states == [0, 1]
+    assert numbers("adamw", {}, {"amsgrad": True}).states == [2, len(rules.ADAMW.states)]
+    assert numbers("adamw", betas=np.array([0.5, 0.25])).states == [2]
     # Ranks compare the text: every number is in it, and whole.
-    plain = numbers("adamw", lr=0.1 + 0.2)
-    assert "lr=0.30000000000000004" in repr(plain) and repr(plain) == repr(
-        numbers("adamw", 0.1 + 0.2)
-    )
+    assert "lr=0.30000000000000004" in repr(numbers("adamw", lr=0.1 + 0.2))
+    changes = {"lr": 0.2, "weight_decay": 0.1, "maximize": True, "min_decay_ndim": 3}
+    changes |= {"decoupled": True, "momentum": 0.6, "dampening": 0.1, "nesterov": True}
+    changes |= {"betas": (0.9, 0.99), "eps": 0.0, "amsgrad": True}
     for rule, options in (("sgd", {**SGD, "momentum": 0.5}), ("adamw", ADAMW)):
-        changes = {"decoupled": True, "maximize": True, "min_decay_ndim": 3, "momentum": 0.6}
-        changes |= {
-            "dampening": 0.1,
-            "nesterov": True,
-            "betas": (0.9, 0.99),
-            "eps": 0.0,
-            "amsgrad": True,
-        }
-        for name in options:
-            if name != "decay_by_lr":
-                changed = _core.UpdateGroup(rule, {**options, name: changes[name]}, 0.1, 0.0)
-                assert repr(changed) != repr(_core.UpdateGroup(rule, options, 0.1, 0.0)), name
+        for name in options.keys() - {"decay_by_lr"}:
+            changed = numbers(rule, options, {**options, name: changes[name]})
+            assert repr(changed) != repr(numbers(rule, options, options)), name
+            assert repr(numbers(rule, options)) != repr(numbers(rule, options, options))
+
+
+def test_schedules_are_asked_for_the_step() -> None:
+    asked: list[int] = []
+
+    def rate(step: int) -> float:
+        asked.append(step)
+        return 0.5**step
+
+    groups = [{**SGD, "lr": rate, "weight_decay": 0.25}, {**SGD, "weight_decay": rate}]
+    found = _core.UpdateGroups("sgd", groups, 2)
+    assert (found.lr, found.weight_decay, asked) == ([0.25, 0.1], [0.25, 0.25], [2, 2])
+    found = _core.UpdateGroups("sgd", groups)
+    assert (found.lr, found.weight_decay, asked) == ([0.0, 0.1], [0.25, 0.0], [2, 2])
+    found = _core.UpdateGroups("sgd", groups, 1, 0.125)
+    assert (found.lr, found.weight_decay, asked) == ([0.125, 0.125], [0.25, 0.5], [2, 2, 1])
+    with pytest.raises(ZeroDivisionError):
+        _core.UpdateGroups("sgd", [{**SGD, "lr": lambda step: 1 / step}], 0)
+    with pytest.raises(TypeError, match=r"^lr: expected a number, got str"):
+        _core.UpdateGroups("sgd", [{**SGD, "lr": lambda step: "1"}], 0)
+    with pytest.raises(TypeError, match=r"^groups: expected a list of dicts"):
+        _core.UpdateGroups("sgd", [[]])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +125,7 @@ def test_an_option_that_is_missing(rule: str, options: dict[str, Any]) -> None:
     for name in options:
         fewer = {k: v for k, v in options.items() if k != name}
         with pytest.raises(KeyError, match=f"param_groups: a group lacks the option '{name}'"):
-            _core.UpdateGroup(rule, fewer, 0.1, 0.0)
+            _core.UpdateGroups(rule, [fewer])
 
 
 def test_parameters_are_checked_without_a_plan() -> None:
@@ -133,22 +149,22 @@ def test_parameters_are_checked_without_a_plan() -> None:
 
 def test_plans_and_numbers_of_two_rules() -> None:
     sgd = plan()
-    assert step(sgd, [numbers()]) == (None, False)
+    assert step(sgd, numbers()) == (None, False)
     with pytest.raises(ValueError, match=r"^groups: expected numbers of the plan's rule"):
-        step(sgd, [numbers("adamw")])
+        step(sgd, numbers("adamw"))
     with pytest.raises(ValueError, match=r"^groups: expected the states"):
-        step(sgd, [numbers(momentum=0.5)])
+        step(sgd, numbers(momentum=0.5))
     with pytest.raises(ValueError, match=r"^groups: expected the states"):
-        step(plan("adamw"), [numbers("adamw")])
+        step(plan("adamw"), numbers("adamw"))
     with pytest.raises(ValueError, match=r"^groups: expected the numbers of each group"):
-        step(sgd, [])
-    with pytest.raises(RuntimeError, match="cast"):
+        step(plan(groups=[0, 1]), numbers())
+    with pytest.raises(TypeError, match="incompatible function arguments"):
         step(sgd, [(0.1, 0.0)])
     halves = [[np.zeros(3), None]]
     with pytest.raises(ValueError, match=r"^groups: expected the states"):
-        step(plan(states=halves), [numbers(momentum=0.5)])
+        step(plan(states=halves), numbers(momentum=0.5))
     two = plan(states=halves, groups=[1, 0])
-    assert step(two, [numbers(), numbers(momentum=0.5)]) == (None, False)
+    assert step(two, numbers("sgd", {}, {"momentum": 0.5})) == (None, False)
     with pytest.raises(ValueError, match=r"^states: expected at most 1 lists"):
         plan(states=[[None, None]] * 2)
     with pytest.raises(ValueError, match=r"^states\[0\]: expected a list with one array for each"):

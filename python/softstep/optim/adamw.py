@@ -19,7 +19,7 @@ class AdamW(Optimizer):
         g = g + d p                                 otherwise
         m = m + (1 - b1) (g - m)
         v = b2 v + (1 - b2) g**2
-        v = u = max(u, v)                           with amsgrad, for the next line
+        u = max(u, v)                               with amsgrad, instead of v below
         p = p - a / (1 - b1**t) m / (sqrt(v / (1 - b2**t)) + eps)
 
     Parameters

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.optim import state as saved
-from softstep.optim.options import Precision, at_step
+from softstep.optim.options import Precision
 from softstep.optim.rules import Rule
 
 Group: TypeAlias = dict[str, Any]
@@ -64,34 +64,25 @@ class Ledger:
         self.steps, self.seed = 0, int(seed) % 2**64
         precision.check()
         _core.check_parameters(self.params, precision.bfloat16_bits)
-        states = [group.states for group in self.numbers()]
+        states = self.numbers().states
         for param, i in zip(self.params, self.group_of, strict=True):
             if states[i]:
                 precision.of_state(param, 0)
 
-    def numbers(
-        self, step: int | None = None, lr: float | None = None, groups: Sequence[Group] = ()
-    ) -> list[_core.UpdateGroup]:
-        """Check the options of each group, and return its numbers; without a step, no schedule's.
+    def numbers(self, step: int | None = None, lr: float | None = None) -> _core.UpdateGroups:
+        """Check the options of all groups, and return the numbers of a step.
 
-        `lr` stands for the rate of every group; `groups` are looked at instead of the own ones.
+        `lr` stands for the rate of every group; without a step no schedule is called.
         """
-        self._check_params()
-        return [
-            self.rule.numbers(
-                group,
-                at_step(group["lr"] if lr is None else lr, step),
-                at_step(group["weight_decay"], step),
-            )
-            for group in groups or self.groups
-        ]
+        return _core.UpdateGroups(self.rule.name, self.groups, step, lr, self._kept)
 
-    def count(self, numbers: Sequence[_core.UpdateGroup], active: Container[int]) -> None:
+    def count(self, numbers: _core.UpdateGroups, active: Container[int]) -> None:
         """Count a step that the extension has not counted, of the parameters that are active."""
         self.steps += 1
-        self.hold(group.states for group in numbers)
+        states = numbers.states
+        self.hold(states)
         for k, i in enumerate(self.group_of):
-            self.counts[k] += numbers[i].states > 0 and k in active
+            self.counts[k] += states[i] > 0 and k in active
 
     def has(self, k: int, place: int) -> bool:
         """Whether a parameter has this state of the rule, and it has seen a step."""
@@ -103,15 +94,15 @@ class Ledger:
 
     def head(self) -> dict[str, Any]:
         """Return what a state dict has beside arrays."""
-        self._check_params()
+        _core.check_params(self.groups, self._kept)
         return {"step": self.steps, "seed": self.seed, **saved.flat_groups(self.groups)}
 
     def loaded(self, state: Mapping[str, Any]) -> Loaded:
         """Read a state dict, and check that it fits."""
-        self._check_params()
+        _core.check_params(self.groups, self._kept)
         flat = saved.flattened(state)
         groups = saved.loaded_groups(self.groups, flat)
-        held = [group.states for group in self.numbers(groups=groups)]
+        held = _core.UpdateGroups(self.rule.name, groups).states
         counts = saved.loaded_counts(self.rule, flat, [held[i] for i in self.group_of])
         arrays = saved.loaded_arrays(self.rule, self.precision, self.params, flat)
         for k, name in arrays:
@@ -141,13 +132,6 @@ class Ledger:
         self.hold(loaded.held)
         self.counts[:] = loaded.counts
         self.steps, self.seed = loaded.steps, loaded.seed
-
-    def _check_params(self) -> None:
-        if not _core.same_arrays(self.groups, self._kept):
-            raise ValueError(
-                "param_groups: expected the groups and their params as the optimizer was made with "
-                "them, in their order; options may change, for other params make another optimizer"
-            )
 
 
 def _groups(params: Params, defaults: Group) -> list[Group]:

@@ -139,7 +139,7 @@ class Optimizer:
         """
         ledger = self.ledger
         numbers = ledger.numbers(ledger.steps, lr)
-        plan, states = self._plan, [group.states for group in numbers]
+        plan, states = self._plan, numbers.states
         if plan is None or any(map(gt, states, ledger.held)):
             plan = self._planned(list(map(max, states, ledger.held)))
             ledger.hold(states)

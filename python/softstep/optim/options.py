@@ -1,6 +1,6 @@
 """The options that are one number or one choice, and what they may be.
 
-The options of groups are read and checked by the extension, by their names (`_core.UpdateGroup`).
+The options of groups are read and checked by the extension, by their names (`_core.UpdateGroups`).
 """
 
 import math
@@ -35,13 +35,6 @@ def above_zero(name: str, value: float, *, infinite: bool = False) -> float:
 def norm_limit(max_norm: float | None) -> float | None:
     """Return the number that the norm is clipped to, if any."""
     return None if max_norm is None else above_zero("max_norm", max_norm, infinite=True)
-
-
-def at_step(value: float | Schedule, step: int | None) -> float:
-    """Return the number of this step; None asks no schedule, and takes 0 for it."""
-    if not callable(value):
-        return value
-    return 0.0 if step is None else value(step)
 
 
 def check_rounding(master: bool, stochastic_rounding: bool) -> None:

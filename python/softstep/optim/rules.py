@@ -1,8 +1,6 @@
 """The rules of the optimizers, as every front end knows them."""
 
-from typing import Any, NamedTuple
-
-import softstep._core as _core
+from typing import NamedTuple
 
 
 class Rule(NamedTuple):
@@ -11,10 +9,6 @@ class Rule(NamedTuple):
     name: str  # in the extension
     states: tuple[str, ...]  # their names in PyTorch; a group uses the first ones, or none
     stepped: bool  # each parameter counts its steps
-
-    def numbers(self, options: dict[str, Any], lr: Any, weight_decay: Any) -> _core.UpdateGroup:
-        """Check the options of a group and return its numbers in a step."""
-        return _core.UpdateGroup(self.name, options, lr, weight_decay)
 
 
 SGD = Rule("sgd", ("momentum_buffer",), stepped=False)

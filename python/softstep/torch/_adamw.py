@@ -13,11 +13,11 @@ class AdamW(NativeStep, torch.optim.AdamW):
 
     Parameters
     ----------
-    params, lr, betas, eps, weight_decay, maximize
+    params, lr, betas, eps, weight_decay, amsgrad, maximize
         As PyTorch's; ``lr * weight_decay`` must be below 1.
-    amsgrad, foreach, capturable, differentiable, fused
-        As PyTorch's, whose own step runs with `amsgrad`, `capturable` and `differentiable`, and for
-        parameters that are not on the CPU.
+    foreach, capturable, differentiable, fused
+        As PyTorch's, whose own step runs with `capturable` and `differentiable`, and for parameters
+        that are not on the CPU.
     max_norm, skip_nonfinite, master, stochastic_rounding, seed
         As in `SGD`.
 
@@ -28,7 +28,7 @@ class AdamW(NativeStep, torch.optim.AdamW):
 
     Notes
     -----
-    As in `SGD`; both moments of half-precision parameters are float32.
+    As in `SGD`; the moments of half-precision parameters are float32.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from softstep.optim.options import check_rounding, norm_limit
 from softstep.optim.rules import SGD, Rule
 from softstep.torch._plan import Given, Layout, Plan
 from softstep.torch._shards import all_local, any_sharded, like_params, norm_over_shards
-from softstep.torch._tensors import FLOATS, HALVES, mark_written, view, wide_dtype
+from softstep.torch._tensors import FLOATS, HALVES, all_dense, mark_written
 
 
 class Extensions(NamedTuple):
@@ -48,12 +48,14 @@ class NativeStep(torch.optim.Optimizer):
         self.defaults["decoupled"] = decoupled
         for group in self.param_groups:
             group.setdefault("decoupled", decoupled)
-            self._numbers(group)
+        self._numbers()
 
-    def _numbers(self, group: dict[str, Any]) -> _core.UpdateGroup:
-        decoupled = group.get("decoupled", self.defaults["decoupled"])
-        options = {**group, "decoupled": decoupled, "decay_by_lr": True, "min_decay_ndim": 0}
-        return self._rule.numbers(options, group["lr"], group["weight_decay"])
+    def _numbers(self) -> _core.UpdateGroups:
+        """Check the options of all groups, and return the numbers of a step."""
+        before = {"decoupled": self.defaults["decoupled"]}  # PyTorch's states lack it
+        after = {"decay_by_lr": True, "min_decay_ndim": 0}
+        groups = [{**before, **group, **after} for group in self.param_groups]
+        return _core.UpdateGroups(self._rule.name, groups)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, or, if anything does not fit, none.
@@ -77,51 +79,47 @@ class NativeStep(torch.optim.Optimizer):
     def _native_step(self) -> bool:
         """Step, and return True; or False where that is PyTorch's to do."""
         with_grads = [
-            (p, p.grad, i)
+            (p, grad, i)
             for i, group in enumerate(self.param_groups)
             for p in group["params"]
-            if p.grad is not None
+            if (grad := p.grad) is not None
         ]
         params = [p for p, _, _ in with_grads]
-        grads = all_local(like_params([grad for _, grad, _ in with_grads], params))
         memory = all_local(params)
-        names = ("differentiable", "capturable")
-        if memory is None or grads is None or not all(map(_is_dense, grads)):
+        grads = all_local(like_params([grad for _, grad, _ in with_grads], params))
+        if memory is None or grads is None or not all_dense(grads):
             return False
-        if any(group.get(name) for group in self.param_groups for name in names):
+        if any(g.get("differentiable") or g.get("capturable") for g in self.param_groups):
             return False
-        numbers = [self._numbers(group) for group in self.param_groups]
-        given = Given(params, [i for *_, i in with_grads], [g.states for g in numbers], self.state)
+        numbers = self._numbers()
+        given = Given(params, [i for _, _, i in with_grads], numbers.states, self.state)
         layout = Layout.of(memory)
         plan = self._plan
         if plan is None or not plan.fits(given, layout):
-            if not all(p.dtype in FLOATS and _is_dense(p) for p in memory):
+            if not (FLOATS.issuperset(layout.dtypes) and all_dense(memory)):
                 return False
             plan = Plan(self._rule, given, memory, layout, self.extensions.master)
-        self._advance(plan, numbers, memory, grads)
+        self._advance(plan, params, numbers, memory, grads)
         return True
 
     def _advance(
         self,
         plan: Plan,
-        numbers: list[_core.UpdateGroup],
+        params: list[torch.Tensor],
+        numbers: _core.UpdateGroups,
         memory: list[torch.Tensor],
         grads: list[torch.Tensor],
     ) -> None:
-        own, params = self.extensions, plan.given.params
-        norm = None
+        own, norm = self.extensions, None
         if own.max_norm is not None or own.skip_nonfinite:
             every = [p for group in self.param_groups for p in group["params"]]
             if any_sharded(every):
                 norm = norm_over_shards(every, params, grads)
         scale = getattr(self, "grad_scale", None)
-        plan.read_steps()
+        plan.read_counts()
         self.last_step = StepResult(
             *plan.native.step(
-                [
-                    view(grad if grad.dtype is dtype else grad.to(wide_dtype(dtype)))
-                    for grad, dtype in zip(grads, plan.layout.dtypes, strict=True)
-                ],
+                plan.views(grads),
                 numbers,
                 own.max_norm,
                 own.skip_nonfinite,
@@ -135,10 +133,12 @@ class NativeStep(torch.optim.Optimizer):
         if self.last_step.skipped:
             return
         self._steps_done += 1
-        plan.keep()
-        self._plan = plan
+        plan.count()
+        if plan is not self._plan:
+            plan.keep()
+            self._plan = plan
         mark_written(params)
-        if any_sharded(params):
+        if memory is not params:
             mark_written(memory)
 
     def _torch_step(self) -> None:
@@ -201,8 +201,3 @@ class NativeStep(torch.optim.Optimizer):
 
 def _hooked(step: Any) -> bool:
     return bool(getattr(step, "hooked", False))
-
-
-def _is_dense(tensor: torch.Tensor) -> bool:
-    """Whether it is in memory that the extension can see; a parameter may require grad."""
-    return tensor.is_cpu and tensor.layout is torch.strided

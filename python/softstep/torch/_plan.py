@@ -71,8 +71,9 @@ class Plan:
         for k, (p, i) in enumerate(zip(given.params, given.groups, strict=True)):
             for place, name in enumerate(rule.states[: given.states[i]]):
                 arrays[place][k] = self._array(k, name, wide_dtype(p.dtype))
-            if rule.stepped:
-                self._step(k)
+            if self._steps is not None:
+                self._steps[k] = float(self._states[k].get("step", 0))
+                self._slots.append((self._states[k], "step", self._steps[k]))
             if master and p.dtype in HALVES:
                 masters[k] = self._master(k, p, memory[k])
         params = [view(tensor) for tensor in memory]
@@ -88,15 +89,28 @@ class Plan:
             and all(state.get(name) is tensor for state, name, tensor in self._slots)
         )
 
-    def read_steps(self) -> None:
+    def views(self, grads: Sequence[torch.Tensor]) -> list[Any]:
+        """Return the memory of gradients; of other dtypes than the parameters', in a wide one."""
+        dtypes = [grad.dtype for grad in grads]
+        if dtypes != self.layout.dtypes:
+            grads = [
+                grad if grad.dtype is dtype else grad.to(wide_dtype(dtype))
+                for grad, dtype in zip(grads, self.layout.dtypes, strict=True)
+            ]
+        return [view(grad) for grad in grads]
+
+    def read_counts(self) -> None:
         """Take the numbers of steps from the state, which others may write."""
         if self._steps is not None:
             np.copyto(self._counts, self._steps.numpy(), casting="unsafe")
 
-    def keep(self) -> None:
-        """Have the state that the step has written in the optimizer; the step counts."""
+    def count(self) -> None:
+        """Write the numbers of steps into the state, after one that was not skipped."""
         if self._steps is not None:
-            self._steps.add_(1)
+            np.copyto(self._steps.numpy(), self._counts, casting="unsafe")
+
+    def keep(self) -> None:
+        """Have the states that a step has written in the optimizer."""
         for state, name, tensor in self._slots:
             state[name] = tensor
         for p, state in zip(self.given.params, self._states, strict=True):
@@ -112,11 +126,6 @@ class Plan:
             tensor = tensor.to(dtype)  # PyTorch's has that of the parameter
         self._slots.append((self._states[k], name, tensor))
         return view(local(tensor))
-
-    def _step(self, k: int) -> None:
-        assert self._steps is not None
-        self._steps[k] = float(self._states[k].get("step", 0))
-        self._slots.append((self._states[k], "step", self._steps[k]))
 
     def _master(self, k: int, p: torch.Tensor, memory: torch.Tensor) -> Any:
         master = self._states[k].get("master")

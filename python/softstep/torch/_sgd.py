@@ -40,7 +40,8 @@ class SGD(NativeStep, torch.optim.SGD):
     -----
     Half precision is computed in float32, and so is its momentum. Loss scales (`GradScaler`) are
     divided out in the step; unlike PyTorch's fused step, this does not change the gradients. The
-    state is PyTorch's: both load each other's `state_dict`.
+    state is PyTorch's: both load each other's `state_dict`. Of parameters that are divided among
+    processes (`DTensor`) the local part is stepped, and `max_norm` is about all parts.
 
     Examples
     --------

@@ -28,10 +28,10 @@ def local(tensor: Any) -> torch.Tensor:
     return part
 
 
-def all_local(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
-    """Return the memory of tensors in this process; None if one of them has none."""
+def all_local(tensors: list[torch.Tensor]) -> list[torch.Tensor] | None:
+    """Return the memory of tensors in this process, the same list if that is all; or None."""
     if PLAIN.issuperset(map(type, tensors)):
-        return list(tensors)
+        return tensors
     parts = [local(tensor) for tensor in tensors]
     dispatch = torch.Tensor.__torch_dispatch__
     plain = all(type(part).__torch_dispatch__ == dispatch for part in parts)

@@ -30,6 +30,11 @@ def is_transformed() -> bool:
     return not is_compiling() and bool(_transforms())
 
 
+def all_dense(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether they are in memory that the kernels can see; parameters may require grad."""
+    return all(tensor.is_cpu and tensor.layout is torch.strided for tensor in tensors)
+
+
 def view(tensor: torch.Tensor, bfloat16: Any = BFLOAT16_BITS) -> Any:
     """Return the tensor's memory as an array; in no_grad if it requires grad."""
     if tensor.dtype is torch.bfloat16:

@@ -1,7 +1,7 @@
 """An optimizer whose state is divided among ranks that train on different data."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -108,6 +108,13 @@ class ShardedOptimizer:
             self._whole = optimizer_class(params, lr=lr, **options)  # type: ignore[call-arg]
             rows = [np.zeros(param.size, param.dtype) for param in self._whole.params]
             self.grads = [in_layout(row, p) for row, p in zip(rows, self.params, strict=True)]
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be copied or pickled."""
+        raise TypeError(
+            "ShardedOptimizer: cannot be copied or pickled, for its communicator belongs to this "
+            "process; make another one, and load_state_dict(state_dict()), on every rank"
+        )
 
     @property
     def params(self) -> list[FloatArray]:

@@ -51,9 +51,7 @@ class Pieces:
         self.optimizer: Optimizer = kind(groups, lr=0.0, seed=self._seed(), **precision)
         self._take_options()
 
-    def step(
-        self, numbers: Sequence[_core.UpdateGroup], active: Mapping[int, Any], scale: float
-    ) -> None:
+    def step(self, numbers: _core.UpdateGroups, active: Mapping[int, Any], scale: float) -> None:
         """Update the pieces whose parameter is active, with the numbers of the step."""
         self._take_options(numbers)
         grads = [item.grad if item.piece.param in active else None for item in self.owned]
@@ -82,11 +80,11 @@ class Pieces:
         self._take_options()
         self.optimizer.load_state_dict(state)
 
-    def _take_options(self, numbers: Sequence[_core.UpdateGroup] | None = None) -> None:
+    def _take_options(self, numbers: _core.UpdateGroups | None = None) -> None:
         for (i, ndim), group in zip(self._keys, self.optimizer.param_groups, strict=False):
             options = {**self._whole.groups[i], "params": group["params"]}
             if numbers is not None:
-                options.update(lr=numbers[i].lr, weight_decay=numbers[i].weight_decay)
+                options.update(lr=numbers.lr[i], weight_decay=numbers.weight_decay[i])
             if ndim < options["min_decay_ndim"]:
                 options["weight_decay"] = 0.0
             group.update(options, min_decay_ndim=0)

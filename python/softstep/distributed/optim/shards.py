@@ -55,6 +55,7 @@ class Shards:
         self._gradients = [Gradients(flat) for flat in flats]
         views = {k: view for item in self._gradients for k, view in item.views.items()}
         self.grads = [views[k] for k in range(len(views))]
+        self._layouts = [(p.shape, p.strides, p.dtype) for p in ledger.params]
         owned = [Owned(*each) for item in self._gradients for each in item.pieces()]
         self._pieces = Pieces(optimizer_class, ledger, owned, comm.rank)
 
@@ -141,6 +142,11 @@ class Shards:
             for k, grad in enumerate(grads)
             if grad is not None
         }
+        for k, p in enumerate(params):
+            if (p.shape, p.strides, p.dtype) != self._layouts[k]:
+                raise ValueError(
+                    f"params[{k}]: has another shape or dtype than when the optimizer was made"
+                )
         for k, grad in given.items():
             if not isinstance(grad, np.ndarray):
                 raise TypeError(f"grads[{k}]: expected a NumPy array, got {type(grad).__name__}")
