@@ -95,6 +95,7 @@ private:
     const std::string name = name_of("grads", k);
     const Slot& slot = slots_[k];
     const py::array& param = slot.arrays[ops::kParam];
+    refuse_masked(object, name);
     py::array grad = written || (bfloat16_bits_ && slot.storage == Storage::kBFloat16)
                          ? py::reinterpret_borrow<py::array>(object)
                          : as_any_float_input(object, name.c_str());

@@ -27,6 +27,7 @@ void refuse_if_shared(const NamedArray& a, const NamedArray& b) {
 }
 
 const py::detail::PyArray_Proxy* proxy(PyObject* object) { return py::detail::array_proxy(object); }
+PyTypeObject* proxy_type() { return py::detail::npy_api::get().PyArray_Type_; }
 
 } // namespace
 
@@ -34,10 +35,18 @@ std::string name_of(const char* list, std::size_t index) {
   return std::string(list) + "[" + std::to_string(index) + "]";
 }
 
+void refuse_masked(const py::handle& object, const std::string& name) {
+  if (Py_TYPE(object.ptr()) != proxy_type() &&
+      py::isinstance(object, py::module_::import("numpy").attr("ma").attr("MaskedArray")))
+    throw py::type_error(name + ": expected an array without a mask, got a masked array: its mask "
+                                "would not be looked at");
+}
+
 Storage storage_of(const py::handle& object, const std::string& name, bool bfloat16_bits) {
   if (!py::isinstance<py::array>(object))
     throw py::type_error(name + ": expected a NumPy array, got " +
                          std::string(py::str(py::type::handle_of(object).attr("__name__"))));
+  refuse_masked(object, name);
   const auto array = py::reinterpret_borrow<py::array>(object);
   if (bfloat16_bits && py::isinstance<py::array_t<std::uint16_t>>(object))
     return Storage::kBFloat16;
@@ -73,7 +82,8 @@ py::array as_written(const py::handle& object, const std::string& name,
   return array;
 }
 
-Known::Known(const py::array& array) : data_(data_of(array.ptr())), dtype_(array.dtype()) {
+Known::Known(const py::array& array)
+    : data_(data_of(array.ptr())), type_(Py_TYPE(array.ptr())), dtype_(array.dtype()) {
   shape_strides_.assign(array.shape(), array.shape() + array.ndim());
   shape_strides_.insert(shape_strides_.end(), array.strides(), array.strides() + array.ndim());
 }
@@ -81,7 +91,7 @@ Known::Known(const py::array& array) : data_(data_of(array.ptr())), dtype_(array
 char* Known::data_of(PyObject* object) { return proxy(object)->data; }
 
 bool Known::same_kind(PyObject* object) const {
-  if (!py::isinstance<py::array>(object))
+  if (Py_TYPE(object) != type_)
     return false;
   const auto* array = proxy(object);
   const auto ndim = static_cast<std::size_t>(array->nd);

@@ -101,6 +101,8 @@ def test_no_rank_goes_on_alone() -> None:
         refused(comm, step(with_first(None)), -1, "differ between ranks")
         refused(comm, step(grads, lr=0.1 if mine else 0.05), -1, "differ between ranks")
         refused(comm, step(grads, grad_scale=2.0 if mine else 1.0), -1, "differ between ranks")
+        masked = with_first(np.ma.masked_array(grads[0], grads[0] > 0))
+        refused(comm, step(masked), 1, r"grads\[0\]: expected an array without a mask")
         params[0].flags.writeable = not mine
         refused(comm, step(grads), 1, r"params\[0\]: .* writeable")
         params[0].flags.writeable = True
@@ -124,6 +126,7 @@ def test_optimizers_that_do_not_match() -> None:
         refused(comm, of([wide[:, ::2] if mine else np.zeros((4, 3))]), 1, "without gaps")
         refused(comm, of(wide if mine else [wide]), 1, "params: expected a list")
         refused(comm, of([wide, wide] if mine else [wide]), 1, "overlaps")
+        refused(comm, of([np.ma.masked_array(wide) if mine else wide]), 1, "without a mask")
         refused(comm, of([wide], lr=-1.0 if mine else 1.0), 1, "lr: expected")
         refused(comm, of([wide], **({"betas": (0, 0)} if mine else {})), 1, "betas")
         refused(comm, of([wide], lr=0.1 + mine), -1, "differ between ranks")

@@ -89,3 +89,20 @@ def test_errors_name_the_argument() -> None:
     for lr in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match=r"^lr: expected .*got "):
             ss.SGD([p], lr)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("rule", ["SGD", "AdamW"])
+def test_masked_arrays(rule: str, dtype: Any) -> None:
+    """Also where a plain array of the same layout, or in the same memory, was stepped before."""
+    p, g = np.ones(4, dtype), np.ones(4, dtype)
+    masked = np.ma.masked_array(g, [True, False, False, False], copy=False)
+    with pytest.raises(TypeError, match=r"^params\[0\]: expected an array without a mask, got"):
+        getattr(ss, rule)([np.ma.masked_array(p)], 0.1)
+    optimizer = getattr(ss, rule)([p], 0.1)
+    for zero_grads in (False, True):
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"^grads\[0\]: expected an array without a mask"):
+                optimizer.step([masked], zero_grads=zero_grads)
+            optimizer.step([g], zero_grads=zero_grads)
+    assert optimizer.steps == 4

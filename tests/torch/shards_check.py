@@ -6,6 +6,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict import (
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
@@ -84,6 +88,20 @@ def check_fsdp(name: str, options: dict[str, Any], mesh: Any) -> None:
     train(nets[0], ours, range(3, 5))
     train(nets[1], theirs, range(3, 5))
     same(nets[0].parameters(), nets[1].parameters())
+
+
+def check_checkpoint(name: str, options: dict[str, Any], mesh: Any) -> None:
+    """PyTorch's tools for checkpoints read the state and give it back."""
+    net, other = sharded(mesh=mesh), sharded(mesh=mesh)
+    ours = getattr(st, name)(net.parameters(), 0.1, **options)
+    train(net, ours, range(2))
+    state = copy.deepcopy(get_optimizer_state_dict(net, ours))
+    other.load_state_dict(copy.deepcopy(net.state_dict()))
+    again = getattr(st, name)(other.parameters(), 0.5, **options)
+    set_optimizer_state_dict(other, again, state)
+    train(net, ours, range(2, 4))
+    train(other, again, range(2, 4))
+    same(net.parameters(), other.parameters())
 
 
 def check_clipping(name: str, options: dict[str, Any], mesh: Any) -> None:
@@ -172,6 +190,7 @@ if __name__ == "__main__":
     if size == 2:
         for rule, given in RULES:
             check_fsdp(rule, given, init_device_mesh("cpu", (2,)))
+            check_checkpoint(rule, given, init_device_mesh("cpu", (2,)))
             check_clipping(rule, given, init_device_mesh("cpu", (2,)))
         check_skipping()
         check_placements()

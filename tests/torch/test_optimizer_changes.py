@@ -315,6 +315,27 @@ def test_gradients_of_another_dtype(name: str, options: Any, dtype: Any, given: 
     assert ours.last_step.norm == pytest.approx(p.grad.double().norm().item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("whose", ["gradient", "parameter"])
+@every_rule
+def test_the_negative_bit(name: str, options: Any, whose: str) -> None:
+    """Of gradients, it is resolved; of parameters, PyTorch's own step is."""
+
+    def negative(seed: int) -> Any:
+        return torch.complex(normal(4), normal(4, seed=seed)).conj().imag
+
+    assert negative(0).is_neg()
+    results = []
+    for module in (st, torch.optim):
+        p = negative(9) if whose == "parameter" else normal(4)
+        p = p.detach().requires_grad_()
+        optimizer = getattr(module, name)([p], 0.1, **options)
+        for step in range(3):
+            p.grad = negative(step)
+            optimizer.step()
+        results.append([p])
+    same(*results)
+
+
 def test_the_example_of_a_float32_gradient() -> None:
     p = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
     if not hasattr(p, "grad_dtype"):

@@ -56,7 +56,7 @@ def evaluate(
     elif grad_logits:
         dlogits = of_array(gradient)
     if isinstance(loss, float):
-        loss = torch.scalar_tensor(loss, dtype=wide_dtype(dtype))
+        loss = torch.scalar_tensor(loss, dtype=wide_dtype(dtype), device="cpu")
     else:
         loss = torch.from_numpy(loss)
     return loss, dlogits, dtarget

@@ -42,7 +42,7 @@ def once(gradient: torch.Tensor | None, name: str) -> torch.Tensor | None:
     """Return the gradient such that a second derivative is an error, not 0: for create_graph."""
     if gradient is None:
         return None
-    probe = torch.zeros((), requires_grad=True)
+    probe = torch.zeros((), requires_grad=True, device=gradient.device)
     apply: Any = NoSecondDerivative.apply
     result: torch.Tensor = apply(gradient, name, probe)
     return result

@@ -61,7 +61,7 @@ def evaluate(
         # float16 would round to 0 what a loss scale comes for, in the backward.
         given["hidden"] = np.empty(hidden.shape, np.float32)
     loop = _Loop(head, targets, frozenset(names), given, frozenset(), scale, limit)
-    loss = torch.as_tensor(loop.run(), dtype=wide_dtype(tensors[0].dtype))
+    loss = torch.as_tensor(loop.run(), dtype=wide_dtype(tensors[0].dtype), device="cpu")
     return loss, [None if array is None else of_array(array) for array in loop.results()]
 
 

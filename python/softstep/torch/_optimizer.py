@@ -96,7 +96,8 @@ class NativeStep(torch.optim.Optimizer):
         layout = Layout.of(memory)
         plan = self._plan
         if plan is None or not plan.fits(given, layout):
-            if not (FLOATS.issuperset(layout.dtypes) and all_dense(memory)):
+            plain = FLOATS.issuperset(layout.dtypes) and all_dense(memory)
+            if not plain or any(map(torch.Tensor.is_neg, memory)):
                 return False
             plan = Plan(self._rule, given, memory, layout, self.extensions.master)
         self._advance(plan, params, numbers, memory, grads)

@@ -97,7 +97,10 @@ class Plan:
                 grad if grad.dtype is dtype else grad.to(wide_dtype(dtype))
                 for grad, dtype in zip(grads, self.layout.dtypes, strict=True)
             ]
-        return [view(grad) for grad in grads]
+        try:
+            return [view(grad) for grad in grads]
+        except RuntimeError:  # NumPy has no negative bit
+            return [view(grad.resolve_neg()) for grad in grads]
 
     def read_counts(self) -> None:
         """Take the numbers of steps from the state, which others may write."""

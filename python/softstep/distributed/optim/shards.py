@@ -137,6 +137,9 @@ class Shards:
             raise ValueError(
                 f"grads: expected {len(params)} arrays, one for each parameter, got {len(grads)}"
             )
+        for k, grad in enumerate(grads):
+            if isinstance(grad, np.ma.MaskedArray):
+                raise TypeError(f"grads[{k}]: expected an array without a mask, got a masked array")
         given = {
             k: grad if written else np.asarray(grad)
             for k, grad in enumerate(grads)
