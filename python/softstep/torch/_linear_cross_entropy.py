@@ -144,7 +144,7 @@ def _whole(
         hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     ).reshape(-1, weight.shape[0])
 
-    def flat(tensor: torch.Tensor | None) -> Any:
+    def flat(tensor: Any) -> Any:
         return None if tensor is None else tensor.reshape(-1, *tensor.shape[len(rows) :])
 
     loss = cross_entropy(
