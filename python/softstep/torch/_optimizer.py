@@ -87,10 +87,11 @@ class NativeStep(torch.optim.Optimizer):
         params = [p for p, _, _ in with_grads]
         memory = all_local(params)
         grads = all_local(like_params([grad for _, grad, _ in with_grads], params))
-        if memory is None or grads is None or not all_dense(grads):
+        if memory is None or grads is None:
             return False
-        if any(g.get("differentiable") or g.get("capturable") for g in self.param_groups):
-            return False
+        for group in self.param_groups:
+            if group.get("differentiable") or group.get("capturable"):
+                return False
         numbers = self._numbers()
         given = Given(params, [i for _, _, i in with_grads], numbers.states, self.state)
         layout = Layout.of(memory)
@@ -100,27 +101,39 @@ class NativeStep(torch.optim.Optimizer):
             if not plain or any(map(torch.Tensor.is_neg, memory)):
                 return False
             plan = Plan(self._rule, given, memory, layout, self.extensions.master)
-        self._advance(plan, params, numbers, memory, grads)
+        views = plan.views(grads)
+        if views is None:
+            return False
+        norm = self._norm_over_shards(params, grads)
+        self._advance(plan, numbers, views, norm)
+        if not self.last_step.skipped:
+            mark_written(params)
+            if memory is not params:
+                mark_written(memory)
         return True
+
+    def _norm_over_shards(
+        self, params: list[torch.Tensor], grads: list[torch.Tensor]
+    ) -> tuple[float, bool] | None:
+        """Return the norm, and whether all is finite, where the extension sees a part alone."""
+        if self.extensions.max_norm is None and not self.extensions.skip_nonfinite:
+            return None
+        every = [p for group in self.param_groups for p in group["params"]]
+        return norm_over_shards(every, params, grads) if any_sharded(every) else None
 
     def _advance(
         self,
         plan: Plan,
-        params: list[torch.Tensor],
         numbers: _core.UpdateGroups,
-        memory: list[torch.Tensor],
-        grads: list[torch.Tensor],
+        views: list[Any],
+        norm: tuple[float, bool] | None,
     ) -> None:
-        own, norm = self.extensions, None
-        if own.max_norm is not None or own.skip_nonfinite:
-            every = [p for group in self.param_groups for p in group["params"]]
-            if any_sharded(every):
-                norm = norm_over_shards(every, params, grads)
-        scale = getattr(self, "grad_scale", None)
+        own = self.extensions
         plan.read_counts()
+        scale = getattr(self, "grad_scale", None)
         self.last_step = StepResult(
             *plan.native.step(
-                plan.views(grads),
+                views,
                 numbers,
                 own.max_norm,
                 own.skip_nonfinite,
@@ -138,9 +151,6 @@ class NativeStep(torch.optim.Optimizer):
         if plan is not self._plan:
             plan.keep()
             self._plan = plan
-        mark_written(params)
-        if memory is not params:
-            mark_written(memory)
 
     def _torch_step(self) -> None:
         self._plan = None

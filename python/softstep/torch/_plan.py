@@ -1,6 +1,7 @@
 """The memory that a native step of PyTorch's optimizers works on, and how long that holds."""
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import softstep._core as _core
 from softstep.optim.rules import Rule
 from softstep.torch._shards import local
-from softstep.torch._tensors import HALVES, view, wide_dtype
+from softstep.torch._tensors import HALVES, all_dense, view, wide_dtype
 
 
 class Given(NamedTuple):
@@ -25,9 +26,8 @@ class Given(NamedTuple):
         return (
             self.state is other.state
             and self.states == other.states
-            and self.groups == other.groups
-            and len(self.params) == len(other.params)
-            and all(a is b for a, b in zip(self.params, other.params, strict=True))
+            and self.groups == other.groups  # of one length then
+            and all(map(is_, self.params, other.params))
         )
 
 
@@ -65,7 +65,10 @@ class Plan:
         self._counts = np.zeros(count, np.int64)
         self._steps = _steps(count) if rule.stepped else None
         self._states = [given.state.get(p, {}) for p in given.params]
-        self._slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+        # What is in the state: one in a line of the three lists.
+        self._homes: list[dict[str, Any]] = []
+        self._names: list[str] = []
+        self._tensors: list[torch.Tensor] = []
         arrays: list[list[Any]] = [[None] * count for _ in rule.states]
         masters: list[Any] = [None] * count
         for k, (p, i) in enumerate(zip(given.params, given.groups, strict=True)):
@@ -73,7 +76,7 @@ class Plan:
                 arrays[place][k] = self._array(k, name, wide_dtype(p.dtype))
             if self._steps is not None:
                 self._steps[k] = float(self._states[k].get("step", 0))
-                self._slots.append((self._states[k], "step", self._steps[k]))
+                self._put(k, "step", self._steps[k])
             if master and p.dtype in HALVES:
                 masters[k] = self._master(k, p, memory[k])
         params = [view(tensor) for tensor in memory]
@@ -86,21 +89,27 @@ class Plan:
         return (
             self.given.holds(given)
             and self.layout == layout
-            and all(state.get(name) is tensor for state, name, tensor in self._slots)
+            and all(map(is_, map(dict.get, self._homes, self._names), self._tensors))
         )
 
-    def views(self, grads: Sequence[torch.Tensor]) -> list[Any]:
-        """Return the memory of gradients; of other dtypes than the parameters', in a wide one."""
-        dtypes = [grad.dtype for grad in grads]
-        if dtypes != self.layout.dtypes:
-            grads = [
-                grad if grad.dtype is dtype else grad.to(wide_dtype(dtype))
-                for grad, dtype in zip(grads, self.layout.dtypes, strict=True)
-            ]
+    def views(self, grads: Sequence[torch.Tensor]) -> list[Any] | None:
+        """Return the memory of gradients; None if one of them has none that the kernels can see.
+
+        Of other dtypes than the parameters' they are copied into a wide one.
+        """
+        dtypes = self.layout.dtypes
         try:
-            return [view(grad) for grad in grads]
-        except RuntimeError:  # NumPy has no negative bit
-            return [view(grad.resolve_neg()) for grad in grads]
+            if [grad.dtype for grad in grads] == dtypes and torch.bfloat16 not in dtypes:
+                return [grad.numpy() for grad in grads]
+        except (TypeError, RuntimeError):
+            pass
+        if not all_dense(grads):
+            return None
+        wide = [
+            grad if grad.dtype is dtype else grad.to(wide_dtype(dtype))
+            for grad, dtype in zip(grads, dtypes, strict=True)
+        ]
+        return [view(grad.resolve_neg()) for grad in wide]
 
     def read_counts(self) -> None:
         """Take the numbers of steps from the state, which others may write."""
@@ -114,7 +123,7 @@ class Plan:
 
     def keep(self) -> None:
         """Have the states that a step has written in the optimizer."""
-        for state, name, tensor in self._slots:
+        for state, name, tensor in zip(self._homes, self._names, self._tensors, strict=True):
             state[name] = tensor
         for p, state in zip(self.given.params, self._states, strict=True):
             if state:
@@ -127,7 +136,7 @@ class Plan:
         else:
             self._counts[k] = 1
             tensor = tensor.to(dtype)  # PyTorch's has that of the parameter
-        self._slots.append((self._states[k], name, tensor))
+        self._put(k, name, tensor)
         return view(local(tensor))
 
     def _master(self, k: int, p: torch.Tensor, memory: torch.Tensor) -> Any:
@@ -137,8 +146,13 @@ class Plan:
         elif not torch.equal(local(master).to(memory.dtype), memory):
             # The parameter has been given other values, with which training goes on.
             master = torch.where(master.to(p.dtype) == p, master, p.detach().float())
-        self._slots.append((self._states[k], "master", master))
+        self._put(k, "master", master)
         return view(local(master))
+
+    def _put(self, k: int, name: str, tensor: torch.Tensor) -> None:
+        self._homes.append(self._states[k])
+        self._names.append(name)
+        self._tensors.append(tensor)
 
 
 def _steps(count: int) -> torch.Tensor:
