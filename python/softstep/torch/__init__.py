@@ -1,7 +1,7 @@
 """softstep for PyTorch: the same names and signatures, on CPU tensors, without copies.
 
 ``import softstep.torch as st`` and ``st.cross_entropy`` for ``torch.nn.functional.cross_entropy``,
-and so on; ``docs/frameworks.md`` tells what differs. Needs PyTorch 2.4 or later.
+and so on; ``docs/frameworks.md`` tells what differs. Needs PyTorch 2.8 or later.
 """
 
 try:

@@ -147,12 +147,14 @@ def _whole(
     def flat(tensor: Any) -> Any:
         return None if tensor is None else tensor.reshape(-1, *tensor.shape[len(rows) :])
 
+    # Not `_asdict`, which Dynamo of PyTorch 2.8 does not trace.
+    options: dict[str, Any] = dict(zip(Options._fields, constants.options, strict=True))
     loss = cross_entropy(
         logits,
         flat(target),
         constants.class_weight,
         target_probabilities=flat(masses),
         sample_weight=flat(share),
-        **constants.options._asdict(),
+        **options,
     )
     return loss.reshape(rows) if constants.options.reduction == "none" else loss
