@@ -18,6 +18,7 @@ namespace {
 // A row of the matrix of sums.
 enum Field : std::size_t {
   kOthers = offsetof(RowSums, others) / sizeof(double),
+  kInTop = offsetof(RowSums, in_top) / sizeof(double),
   kTargetLogit = offsetof(RowSums, target_logit) / sizeof(double),
   kPointMass = offsetof(RowSums, point_mass) / sizeof(double),
   kPointMoment = offsetof(RowSums, point_moment) / sizeof(double),
@@ -131,6 +132,7 @@ public:
     };
     const bool smooths = call_.options.smooths();
     use(call_.points() == 1, {kTargetLogit});
+    use(call_.points() != 1, {kInTop});
     use(call_.points() > 0 && !known_.point_mass, {kPointMass});
     use(call_.points() > 1, {kPointMoment});
     use(call_.points() == 0, {kMass, kMoment});

@@ -1,27 +1,25 @@
 // Cross-entropy of one row, its classes adjacent: two sweeps.
-//
-// With u = (x - max) / T, s = sum exp(u), points of mass a_k at the classes t_k and a dense mass q:
-//   loss = sum_k a_k (log s - u_k) + (sum q) log s - sum q u + z_loss lse^2
-//   dx_c = [A p_c - (sum of the a_k at c) - q_c] / T,  A = sum a + sum q + 2 z_loss lse
-// times the slope of the softcap. A class target is one point, a = (1 - smoothing) w_t, and
-// q_c = smoothing w_c / C; probabilities are q_c = w_c ((1 - smoothing) q_c + smoothing / C).
-// With a gamma a class target's a is F a in the loss and B a in the gradient, where
-//   F = (1 - p_t)^gamma,  B = F (1 + gamma p_t nll / (1 - p_t)).
+// The formulas are at the head of row_loss.hpp.
 #pragma once
 
-#include "target_mass.hpp"
+#include "row_loss.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
 
 // kKeep: there is a gradient, for which the exponentials of the first sweep are kept in dlogits or
 // the scratch. Otherwise one that is wanted makes them again.
-template <class S, class Shift, bool kDense, bool kKeep> class CrossEntropyRow {
+template <class S, class Shift, bool kDense, bool kKeep>
+class CrossEntropyRow : private RowLoss<S, kDense> {
+  using Loss = RowLoss<S, kDense>;
+  using Loss::pull_mass, Loss::scale, Loss::single, Loss::u_of;
+  using Loss::task, Loss::target, Loss::sums, Loss::sum, Loss::mass, Loss::spread, Loss::drift;
+
 public:
   using T = Compute<S>;
 
   CrossEntropyRow(const CrossEntropyTask<S>& task_, Size row)
-      : task(task_), target(task_, row), scale(static_cast<double>(task_.scale)),
+      : Loss(task_, row),
         d(kKeep || task_.dlogits.data ? task_.dlogits.data + row * task_.dlogits.stride : nullptr),
         kept(kKeep ? exponentials(task_, d, row) : nullptr),
         hole(target.points == 1 ? target.point(0) : -1),
@@ -56,13 +54,13 @@ public:
       return ignore();
     read_points();
     sums = of_row;
+    whole = false;
+    if (sums.in_top == 1)
+      find_top();
     conclude();
   }
 
 private:
-  const CrossEntropyTask<S>& task;
-  const RowTarget<S> target;
-  const double scale;
   S* const d;
   T* const kept;   // the exponentials between the sweeps
   const Size hole; // a single target's exponential stays out of the sum: see take_logs
@@ -70,35 +68,25 @@ private:
   const bool ignored;
   RowGathered<S> gathered;
   T logits[kKeep ? 1 : kMaxPoints]; // of the points, which an in-place sweep overwrites
-  RowSums sums;
-
-  bool at_infinity; // +inf and no NaN: the probabilities of the others are 0
-  double sum, log_s, nll, lse;
-  double mass, moment;  // of the dense mass: probabilities and smoothing
-  double spread, drift; // smoothing per class; 2 z_loss lse
-  double pull_mass;     // of the points in the gradient: sums.point_mass, unless there is a gamma
-
-  SOFTSTEP_INLINE bool single() const { return target.points == 1; }
+  Size top = -1;                    // the class of sums.in_top, if it is in this segment
+  T top_logit = 0;
+  bool whole = true; // this is all of the row
 
   SOFTSTEP_INLINE void conclude() {
-    sum_up();
+    this->sum_up();
     // The logarithms are slow and seldom needed for the gradient: they wait until it is under way.
     const bool logs_first = task.options.z_loss != 0 || task.options.gamma != 0;
     if (logs_first)
-      take_logs();
+      this->take_logs();
     if (kKeep || d)
       write_gradient();
     if (!logs_first)
-      take_logs();
-    write_results();
+      this->take_logs();
+    this->write_results(gathered);
   }
 
   void ignore() {
-    T* const results[] = {task.loss, task.lse, task.nll, task.entropy, task.dtemperature};
-    for (T* result : results)
-      set(result, 0);
-    if (task.argmax)
-      task.argmax[target.row] = kIgnoredRow;
+    this->write_nothing();
     if (kKeep || d)
       map_row(d, 0, task.cols, [](Size) { return Vec<T>{}; });
   }
@@ -137,10 +125,6 @@ private:
   double u_of_point(Size k, T max) const {
     return u_of(static_cast<double>(Shift::cap(logits[k], sweep.scale)), static_cast<double>(max));
   }
-  double u_of(double capped, double max) const {
-    return (capped - (max == -kInfinity<double> ? 0 : max)) * scale;
-  }
-
   // All that the first sweep found.
   SOFTSTEP_INLINE void add_up() {
     // Relative to an infinity the sum says nothing, but for a NaN.
@@ -149,7 +133,7 @@ private:
     sums.others = empty ? 0 : sweep.sum;
     sums.in_target = sweep.infinite ? 0 : sweep.in_hole;
     sums.target_logit = hole >= 0 ? static_cast<double>(Shift::cap(logits[0], sweep.scale)) : 0;
-    sums.point_mass = sums.point_moment = 0;
+    sums.in_top = sums.point_mass = sums.point_moment = 0;
     if constexpr (kDense) {
       sums.mass = gathered.probability.mass;
       sums.moment = gathered.probability.moment;
@@ -161,6 +145,11 @@ private:
       sums.point_mass = target.point_mass(0);
       return;
     }
+    if (sweep.is_certain()) {
+      take_top(sweep.top_class(kept, target.x));
+      sums.in_top = 1;
+      sums.others = sweep.sum_without(top, kept, target.x);
+    }
     for (Size k = 0; k < target.points; ++k) {
       const double a = target.point_mass(k);
       if (a == 0)
@@ -170,92 +159,8 @@ private:
     }
   }
 
-  double point_moment() const {
-    if (!single())
-      return sums.point_moment;
-    return pull_mass != 0 ? pull_mass * u_of(sums.target_logit, sums.max) : 0;
-  }
-
-  // What the results and the gradient need of the sums.
-  SOFTSTEP_INLINE void sum_up() {
-    sum = sums.others + sums.in_target;
-    at_infinity = sums.max == kInfinity<double> && sum == sum;
-    if (at_infinity)
-      sum = kInfinity<double> - kInfinity<double>;
-    drift = mass = moment = spread = 0;
-    pull_mass = sums.point_mass;
-    if constexpr (kDense) {
-      const double classes = sums.finite - (task.options.smooths_others() ? 1 : 0);
-      if (task.options.smooths() && classes > 0)
-        spread = static_cast<double>(task.options.label_smoothing) / classes;
-      mass = target.keep() * sums.mass;
-      moment = target.keep() * sums.moment;
-      if (spread != 0) {
-        mass += spread * sums.smoothed_mass;
-        moment += spread * sums.smoothed_moment;
-      }
-    }
-  }
-
-  void take_logs() {
-    const double u = single() ? u_of(sums.target_logit, sums.max) : 0;
-    if (at_infinity) {
-      log_s = 0;
-      nll = -u;
-    } else if (!(sum > 0)) { // all classes -inf, or a NaN
-      log_s = nll = sum / sum;
-    } else if (sums.in_target >=
-               sums.others) { // near certainty the target must not hide the others
-      nll = log1p_scalar(sums.others / sums.in_target);
-      log_s = nll + u;
-    } else {
-      log_s = log_scalar(sum);
-      nll = log_s - u;
-    }
-    const double top = sums.max * scale;
-    const bool masked = sums.max == -kInfinity<double> && sum == 0;
-    lse = masked ? top : top + log_s; // -inf for a row of -inf
-    drift = task.options.z_loss != 0 ? 2 * static_cast<double>(task.options.z_loss) * lse : 0;
-    if (task.options.gamma != 0)
-      focus();
-  }
-
-  // 1 - p_t from the other classes: no cancellation.
-  void focus() {
-    const double gamma = static_cast<double>(task.options.gamma);
-    const double rest = at_infinity ? 1 : sums.others / sum,
-                 p = at_infinity ? 0 : sums.in_target / sum;
-    const double factor = rest == 0 ? 0 : exp_scalar(gamma * log_scalar(rest));
-    const double per_rest = rest == 0 ? 1 : nll / rest; // of log(1 + rest / p) / rest
-    sums.point_mass *= factor;
-    pull_mass = p == 0 ? sums.point_mass : sums.point_mass * (1 + gamma * p * per_rest);
-  }
-
-  void write_results() {
-    const double weight = task.row_weight ? static_cast<double>(task.row_weight[target.row]) : 1;
-    // A part without mass has no loss, also where log s is undefined.
-    double loss = (mass != 0 ? mass * log_s : 0) - moment;
-    if (sums.point_mass != 0)
-      loss += sums.point_mass * (single() ? nll : log_s) - (single() ? 0 : sums.point_moment);
-    if (drift != 0)
-      loss += drift * lse / 2;
-    set(task.loss, loss * weight);
-    set(task.lse, lse);
-    set(task.nll, single() ? nll : 0);
-    if (task.argmax)
-      task.argmax[target.row] = gathered.argmax;
-    if constexpr (!kKeep) {
-      const double expectation = gathered.expectation / sum; // of u
-      set(task.entropy, sum > 0 ? log_s - expectation : sum / sum);
-      const double pull = (mass + pull_mass + drift) * expectation - moment - point_moment();
-      const double drift_pull = drift != 0 ? sums.max * scale * drift : 0;
-      set(task.dtemperature, -weight * scale * (pull + drift_pull));
-    }
-  }
-
   void write_gradient() {
-    const double weight = task.row_weight ? static_cast<double>(task.row_weight[target.row]) : 1;
-    const double g = static_cast<double>(task.upstream) * weight * scale;
+    const double g = static_cast<double>(task.upstream) * this->row_weight() * scale;
     const double total = g * (mass + pull_mass + drift) / sum;
     if constexpr (!kDense)
       write_classes(total, [](Vec<T> p, Size) { return p; });
@@ -271,6 +176,9 @@ private:
                                  return spread != 0 ? p - spread_g * target.smoothed(i) : p;
                                });
     write_points(g);
+    if constexpr (kDense)
+      if (top >= 0)
+        put(d + top, g * top_gradient());
   }
 
   // total times the exponentials, less the dense mass.
@@ -316,6 +224,25 @@ private:
     return gradient * static_cast<double>(Shift::slope(broadcast(logits[k]), sweep.scale)[0]);
   }
 
+  // The same of the class that has nearly all of the probability, from what the others have.
+  [[gnu::noinline]] double top_gradient() const {
+    const auto [there, elsewhere] =
+        whole ? target.masses_at(top, spread, sums) : target.masses_in_segment(top, spread, sums);
+    const double slope = static_cast<double>(Shift::slope(broadcast(top_logit), sweep.scale)[0]);
+    return slope * ((elsewhere + drift) / sum - there * (sums.others / sum));
+  }
+
+  void take_top(Size c) {
+    top = c;
+    if constexpr (!kKeep) // the exponentials have overwritten it, but then there is no softcap
+      top_logit = static_cast<T>(get(target.x + c));
+  }
+  void find_top() {
+    const T largest = max_row(target.x, 0, task.cols);
+    if (static_cast<double>(Shift::cap(largest, sweep.scale)) == sums.max)
+      take_top(index_of(largest, target.x, 0, task.cols));
+  }
+
   // Half precision cannot hold them without a second rounding. Of two rows under way, each has its
   // half of the scratch.
   static T* exponentials(const CrossEntropyTask<S>& task, S* row_of_d, Size row) {
@@ -323,11 +250,6 @@ private:
       return row_of_d;
     else
       return task.scratch + (pairs_rows<T>(task.cols) ? row % 2 * task.cols : 0);
-  }
-
-  void set(T* results, double value) const {
-    if (results)
-      results[target.row] = static_cast<T>(value);
   }
 };
 

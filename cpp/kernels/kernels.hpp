@@ -53,9 +53,10 @@ template <class S> struct SoftmaxTask {
 // is added, once all are relative to the same maximum. Doubles only: also a row of a matrix.
 struct RowSums {
   double max;          // of the (capped) logits; -inf for none
-  double others;       // of exp((x - max) * scale) without a single target; NaN if there is a NaN,
-                       // 0 beside +inf
+  double others;       // of exp((x - max) * scale) without what follows; NaN if there is a NaN, 0
+                       // beside +inf
   double in_target;    // the same of a single target
+  double in_top;       // without one 1, that of the largest class, if it is nearly all of the sum
   double target_logit; // of a single target, capped; 0 if it is not in the segment
   double point_mass, point_moment;       // sum a, sum a u
   double mass, moment;                   // the same of probabilities

@@ -62,5 +62,10 @@ template <class T> struct CappedShift {
   }
 };
 
+// Whether a class of this log-probability has nearly all of the probability: one at most does.
+template <class T> SOFTSTEP_INLINE Mask<T> is_nearly_certain(Vec<T> log_p) {
+  return (log_p > T(-0.0625)) & (log_p <= T(0));
+}
+
 } // namespace
 } // namespace softstep::KERNEL_ISA

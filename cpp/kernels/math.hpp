@@ -119,10 +119,15 @@ template <class T> SOFTSTEP_INLINE Vec<T> log1p_product(Vec<T> f, Vec<T> h) {
   return s * fma(z, horner(Coefficients<T>::kLog, z), h);
 }
 
+// Of log(1 + u) what differs from u: nothing where u is so small, and no subnormal number then.
+template <class T> SOFTSTEP_INLINE Vec<T> seen_beside_1(Vec<T> u) {
+  return select<T>(u < T(1) / static_cast<T>(Size{8} << kMantissaBits<T>), Vec<T>{}, u);
+}
+
 // log(1 + u) for 0 <= u <= 1, to full relative accuracy near 0. NaN stays NaN.
 template <class T> SOFTSTEP_INLINE Vec<T> log1p(Vec<T> u) {
-  const Vec<T> h = T(0.5) * u * u;
-  return u - (h - log1p_product<T>(u, h));
+  const Vec<T> f = seen_beside_1<T>(u), h = T(0.5) * f * f;
+  return u - (h - log1p_product<T>(f, h));
 }
 
 // v = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), for normal v > 0.
@@ -153,22 +158,27 @@ template <class T> SOFTSTEP_INLINE Vec<T> log(Vec<T> v) {
 template <class T> SOFTSTEP_INLINE Vec<T> log_or_log1p(Vec<T> v, Vec<T> u, Mask<T> use_log1p) {
   using C = Coefficients<T>;
   const LogArgument<T> far = split<T>(v);
-  const Vec<T> f = select<T>(use_log1p, u, far.f), n = select<T>(use_log1p, Vec<T>{}, far.n);
-  const Vec<T> h = T(0.5) * f * f;
+  const Vec<T> first = select<T>(use_log1p, u, far.f), n = select<T>(use_log1p, Vec<T>{}, far.n);
+  const Vec<T> f = select<T>(use_log1p, seen_beside_1<T>(u), far.f), h = T(0.5) * f * f;
   const Vec<T> low = fma(n, broadcast<T>(C::kLn2Lo), log1p_product<T>(f, h));
-  return fma(n, broadcast<T>(C::kLn2Hi), f - (h - low));
+  return fma(n, broadcast<T>(C::kLn2Hi), first - (h - low));
+}
+
+// 1 - e^t for t <= 0, from e = e^t: near 0 from the polynomial, without cancellation.
+template <class T> SOFTSTEP_INLINE Vec<T> one_minus_exp(Vec<T> t, Vec<T> e) {
+  const Vec<T> small = -t * horner_from<1, T>(Coefficients<T>::kExp, t);
+  return select<T>(t > T(-0.34), small, T(1) - e);
 }
 
 template <class T> struct Tanh {
   Vec<T> value, slope; // slope = 1 - tanh^2
 };
 
-// From e = exp(-2|a|): (1 - e) / (1 + e), with 1 - e = -expm1(-2|a|) from the polynomial near 0.
+// From e = exp(-2|a|): (1 - e) / (1 + e).
 // The slope 4 e / (1 + e)^2 has no cancellation where tanh is 1 but for rounding.
 template <class T> SOFTSTEP_INLINE Tanh<T> tanh(Vec<T> a) {
   const Vec<T> t = a < T(0) ? a + a : -(a + a);
-  const Vec<T> e = exp<T>(t), small = -t * horner_from<1, T>(Coefficients<T>::kExp, t);
-  const Vec<T> gap = select<T>(t > T(-0.34), small, T(1) - e), sum = T(1) + e;
+  const Vec<T> e = exp<T>(t), gap = one_minus_exp<T>(t, e), sum = T(1) + e;
   const Vec<T> value = gap / sum;
   return {select<T>(a < T(0), -value, value), (T(4) * e) / (sum * sum)};
 }

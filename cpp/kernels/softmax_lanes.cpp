@@ -32,12 +32,23 @@ SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, Matrix<const S> x, Size
   return {top, sum.total()};
 }
 
-template <class T, class S, class Group>
-SOFTSTEP_INLINE Vec<T> log_sum(Group group, Matrix<const S> x, Size cols,
-                               LaneNormalizer<T> normalizer) {
-  return select<T>(infinite_lanes<T>(group, x, cols, normalizer.top), Vec<T>{},
-                   log<T>(normalizer.sum));
-}
+// log of the sum. Next to 1 the rounding of the sum would be all of it: so the largest class, whose
+// exponential is exactly 1, stays out of `others`.
+template <class T> struct LaneOthers {
+  LaneSum<T> sum;
+  SOFTSTEP_INLINE void add(Vec<T> e) { sum += select<T>(e == T(1), Vec<T>{}, e); }
+  SOFTSTEP_INLINE void fold() { sum.fold(); }
+
+  template <class S, class Group>
+  SOFTSTEP_INLINE Vec<T> log_sum(Group group, Matrix<const S> x, Size cols,
+                                 LaneNormalizer<T> normalizer) const {
+    const Vec<T> others = sum.total();
+    const Mask<T> small = (normalizer.sum < T(1.5)) & (others < T(0.5));
+    const Vec<T> log_s = log_or_log1p<T>(normalizer.sum, others, small);
+    return select<T>(infinite_lanes<T>(group, x, cols, normalizer.top), Vec<T>{},
+                     select<T>(normalizer.sum == normalizer.sum, log_s, normalizer.sum));
+  }
+};
 
 template <class S> void softmax(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
@@ -60,9 +71,11 @@ template <class S> void softmax(const SoftmaxTask<S>& task) noexcept {
 template <class S> void log_softmax(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
-    const auto normalizer =
-        normalize<T>(group, task.x, task.cols, task.scale, [](Size, Vec<T>, Vec<T>) {}, [] {});
-    const Vec<T> log_s = log_sum<T>(group, task.x, task.cols, normalizer);
+    LaneOthers<T> others;
+    const auto normalizer = normalize<T>(
+        group, task.x, task.cols, task.scale, [&](Size, Vec<T>, Vec<T> e) { others.add(e); },
+        [&] { others.fold(); });
+    const Vec<T> log_s = others.log_sum(group, task.x, task.cols, normalizer);
     for (Size c = 0; c < task.cols; ++c) {
       const Vec<T> u = (group.load_class(task.x, c) - normalizer.top) * task.scale;
       group.store_class(task.y, c, u - log_s);
@@ -73,16 +86,11 @@ template <class S> void log_softmax(const SoftmaxTask<S>& task) noexcept {
 template <class S> void logsumexp(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
-    // Next to 1 the rounding of the sum would be all of its logarithm: so the largest class, whose
-    // exponential is exactly 1, stays out of `others`.
-    LaneSum<T> others;
+    LaneOthers<T> others;
     const auto normalizer = normalize<T>(
-        group, task.x, task.cols, task.scale,
-        [&](Size, Vec<T> u, Vec<T> e) { others += select<T>(u == T(0), Vec<T>{}, e); },
+        group, task.x, task.cols, task.scale, [&](Size, Vec<T>, Vec<T> e) { others.add(e); },
         [&] { others.fold(); });
-    const Mask<T> small = (normalizer.sum < T(1.5)) & (others.total() < T(0.5));
-    const Vec<T> log_s = select<T>(small, log1p<T>(others.total()),
-                                   log_sum<T>(group, task.x, task.cols, normalizer));
+    const Vec<T> log_s = others.log_sum(group, task.x, task.cols, normalizer);
     const Vec<T> top = normalizer.top * task.scale;
     const Mask<T> masked = (normalizer.top == -kInfinity<T>)&(normalizer.sum == T(0));
     group.store_to(task.row_result, select<T>(masked, top, top + log_s));
@@ -93,13 +101,19 @@ template <class S> void entropy(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     LaneSum<T> moment;
+    LaneOthers<T> others;
     const auto normalizer = normalize<T>(
         group, task.x, task.cols, task.scale,
         [&](Size, Vec<T> u, Vec<T> e) {
           moment += select<T>(e == T(0), Vec<T>{}, e * u); // 0 * -inf is 0
+          others.add(e);
         },
-        [&] { moment.fold(); });
-    const Vec<T> h = log<T>(normalizer.sum) - moment.total() / normalizer.sum;
+        [&] {
+          moment.fold();
+          others.fold();
+        });
+    const Vec<T> log_s = others.log_sum(group, task.x, task.cols, normalizer);
+    const Vec<T> h = log_s - moment.total() / normalizer.sum;
     const Vec<T> undefined = normalizer.sum / normalizer.sum;
     group.store_to(task.row_result, select<T>(normalizer.sum > T(0), h, undefined));
   });
@@ -121,6 +135,31 @@ template <class S> void softmax_backward(const SoftmaxTask<S>& task) noexcept {
   });
 }
 
+// The one class of each row, if there is one, that has nearly all of the probability: its gradient
+// comes from the others.
+template <class T> struct CertainClass {
+  using Int = typename LaneInt<T>::type;
+  Vec<T> log_p{}, dy{}, others{};
+  Mask<T> at{}, count{}; // more than one if y is not of log_softmax
+
+  SOFTSTEP_INLINE void see(Size c, Vec<T> y, Vec<T> of_class) {
+    const Mask<T> here = is_nearly_certain<T>(y);
+    others += select<T>(here, Vec<T>{}, of_class);
+    log_p = select<T>(here, y, log_p);
+    dy = select<T>(here, of_class, dy);
+    at = here ? Mask<T>{} + static_cast<Int>(c) : at;
+    count -= here;
+  }
+  template <class Group, class S>
+  SOFTSTEP_INLINE void write(Group group, Matrix<S> dx, T scale) const {
+    const Vec<T> p = exp<T>(log_p);
+    const Vec<T> values = (dy * one_minus_exp<T>(log_p, p) - p * others) * scale;
+    for (Size lane = 0; lane < group.count; ++lane)
+      if (count[lane] == 1)
+        put(dx.data + at[lane] * dx.stride + group.first + lane, static_cast<double>(values[lane]));
+  }
+};
+
 template <class S> void log_softmax_backward(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
@@ -129,10 +168,16 @@ template <class S> void log_softmax_backward(const SoftmaxTask<S>& task) noexcep
         task.cols, [&](Size c) { upstream += group.load_class(task.dy, c); },
         [&] { upstream.fold(); });
     const Vec<T> sum = upstream.total();
+    const bool some = any<T>(is_nearly_certain<T>(max_lanes<T>(group, task.x, task.cols)));
+    CertainClass<T> certain;
+    for (Size c = 0; some && c < task.cols; ++c)
+      certain.see(c, group.load_class(task.x, c), group.load_class(task.dy, c));
     for (Size c = 0; c < task.cols; ++c)
       group.store_class(task.y, c,
                         (group.load_class(task.dy, c) - exp<T>(group.load_class(task.x, c)) * sum) *
                             task.scale);
+    if (some)
+      certain.write(group, task.y, task.scale);
   });
 }
 

@@ -44,6 +44,14 @@ struct ProbabilityRow : SoftmaxRow<S, Shift, kKeepsExponentials<S>> {
   }
 };
 
+// log of the row's sum. Next to 1 the lanes' rounding would be all of it.
+template <class S, class Shift>
+double precise_log_sum(const RowSweep<S, Shift, false>& sweep, const S* x) {
+  if (!sweep.is_certain())
+    return sweep.log_sum();
+  return log1p_scalar(sweep.sum_without(sweep.top_class(nullptr, x), nullptr, x));
+}
+
 template <class S, class Shift> struct LogProbabilityRow : SoftmaxRow<S, Shift, false> {
   using Base = SoftmaxRow<S, Shift, false>;
   using Base::Base, Base::sweep, Base::x, Base::y;
@@ -51,27 +59,11 @@ template <class S, class Shift> struct LogProbabilityRow : SoftmaxRow<S, Shift, 
 
   [[gnu::noinline]] void finish() {
     const Vec<T> max = broadcast(sweep.max), scale = broadcast(sweep.scale.scale);
-    const Vec<T> log_s = broadcast(static_cast<T>(sweep.log_sum()));
+    const Vec<T> log_s = broadcast(static_cast<T>(precise_log_sum(sweep, x)));
     // In this order: max + log sum first would lose the bits of large logits.
     map_row(y, 0, this->task.cols, [&](Size i) { return (load(x + i) - max) * scale - log_s; });
   }
 };
-
-// log of the row's sum. Next to 1 the lanes' rounding would be all of it: then the sum is made
-// again without its largest class, whose exponential is exactly 1.
-template <class S, class Shift>
-double precise_log_sum(const RowSweep<S, Shift, false>& sweep, const S* x, Size cols) {
-  const double top = static_cast<double>(sweep.max) * static_cast<double>(sweep.scale.scale);
-  if (!(sweep.sum < 1.5 && -1 < top && top < 1))
-    return sweep.log_sum();
-  Size largest = 0;
-  while (get(x + largest) != sweep.max)
-    ++largest;
-  RowSweep<S, Shift, false> others(cols, sweep.scale);
-  others.start(x);
-  others.run(nullptr, x, largest, NoBefore{});
-  return log1p_scalar(others.sum);
-}
 
 template <class S, class Shift> struct LogSumRow : SoftmaxRow<S, Shift, false> {
   using Base = SoftmaxRow<S, Shift, false>;
@@ -83,7 +75,9 @@ template <class S, class Shift> struct LogSumRow : SoftmaxRow<S, Shift, false> {
   [[gnu::noinline]] void finish() {
     const double max = static_cast<double>(sweep.max) * static_cast<double>(sweep.scale.scale);
     const bool masked = sweep.max == -kInfinity<T> && sweep.sum == 0;
-    put(result, masked ? max : max + precise_log_sum(sweep, x, this->task.cols));
+    // Far from 0 the digits of the logarithm are not seen.
+    const bool near = -1 < max && max < 1;
+    put(result, masked ? max : max + (near ? precise_log_sum(sweep, x) : sweep.log_sum()));
   }
 };
 
@@ -121,7 +115,7 @@ template <class S, class Shift> void entropy_rows(const SoftmaxTask<S>& task) {
         return select<T>(e == T(0), Vec<T>{}, e * u);
       }));
     });
-    const double entropy = log_scalar(sweep.sum) - moment / sweep.sum;
+    const double entropy = precise_log_sum(sweep, x) - moment / sweep.sum;
     put(task.row_result + row, sweep.sum > 0 ? entropy : sweep.sum / sweep.sum);
   }
 }
@@ -143,6 +137,33 @@ template <class S> void softmax_backward_rows(const SoftmaxTask<S>& task) {
   }
 }
 
+// The gradient at the one class that has nearly all of the probability, from the others: -1 if
+// there is none.
+template <class S> struct CertainClass {
+  Size at = -1;
+  double dx = 0;
+
+  CertainClass(const S* y, const S* dy, const RowBlocks& blocks) {
+    using T = Compute<S>;
+    T top = -kInfinity<T>;
+    for (Size b = 0; b < blocks.count; ++b) {
+      const T in_block = max_row(y, blocks.begin(b), blocks.end(b));
+      top = in_block > top ? in_block : top;
+    }
+    if (!any<T>(is_nearly_certain<T>(broadcast(top))))
+      return;
+    at = index_of(top, y, 0, blocks.cols);
+    double others = 0;
+    for (Size b = 0; b < blocks.count; ++b)
+      others += static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) {
+        return select<T>(without_hole<T>(at, i), load(dy + i), Vec<T>{});
+      }));
+    const Vec<double> log_p = broadcast(static_cast<double>(top)), p = exp<double>(log_p);
+    dx = static_cast<double>(static_cast<T>(get(dy + at))) * one_minus_exp<double>(log_p, p)[0] -
+         p[0] * others;
+  }
+};
+
 // dx = (dy - exp(y) sum(dy)) scale
 template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) {
   using T = Compute<S>;
@@ -155,16 +176,22 @@ template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) {
     for (Size b = 0; b < blocks.count; ++b)
       total += static_cast<double>(
           sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) { return load(dy + i); }));
+    const CertainClass<S> certain(y, dy, blocks); // before dx overwrites them
     const Vec<T> sum = broadcast(static_cast<T>(total)), scale = broadcast(task.scale);
     map_row(dx, 0, task.cols,
             [&](Size i) { return (load(dy + i) - exp<T>(load(y + i)) * sum) * scale; });
+    if (certain.at >= 0)
+      put(dx + certain.at, certain.dx * static_cast<double>(task.scale));
   }
 }
 
 // Of segments of the classes, from the sums of whole rows. Beside +inf `others` is 0, or NaN.
 SOFTSTEP_INLINE bool at_infinity(const RowSums& sums) { return sums.max == kInfinity<double>; }
 SOFTSTEP_INLINE double log_sum(const RowSums& sums) {
-  return at_infinity(sums) ? sums.others : log_scalar(sums.others);
+  if (at_infinity(sums))
+    return sums.others;
+  return sums.in_top == 1 && sums.others <= 1 ? log1p_scalar(sums.others)
+                                              : log_scalar(sums.others + sums.in_top);
 }
 
 template <class S> void softmax_segment(const SoftmaxTask<S>& task) noexcept {
@@ -173,8 +200,8 @@ template <class S> void softmax_segment(const SoftmaxTask<S>& task) noexcept {
     const S* x = task.x.data + row * task.x.stride;
     const RowSums& sums = task.sums[row];
     const ScaledShift<T> shift(static_cast<T>(sums.max), {task.scale});
-    const Vec<T> factor =
-        broadcast(static_cast<T>(1 / (at_infinity(sums) ? sums.max - sums.max : sums.others)));
+    const Vec<T> factor = broadcast(
+        static_cast<T>(1 / (at_infinity(sums) ? sums.max - sums.max : sums.others + sums.in_top)));
     map_row(task.y.data + row * task.y.stride, 0, task.cols,
             [&](Size i) { return exp<T>(shift(load(x + i))) * factor; });
   }
@@ -195,7 +222,7 @@ template <class S> void logsumexp_segment(const SoftmaxTask<S>& task) noexcept {
   for (Size row = 0; row < task.rows; ++row) {
     const RowSums& sums = task.sums[row];
     const double top = sums.max * static_cast<double>(task.scale);
-    const bool masked = sums.max == -kInfinity<double> && sums.others == 0;
+    const bool masked = sums.max == -kInfinity<double> && sums.others + sums.in_top == 0;
     put(task.row_result + row, masked ? top : top + log_sum(sums));
   }
 }

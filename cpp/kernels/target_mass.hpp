@@ -82,6 +82,32 @@ template <class S> struct RowTarget {
       q = select<T>(without_hole<T>(point(0), c), q, Vec<T>{});
     return q;
   }
+  // The mass on one class, and that on all others.
+  struct Split {
+    double there, elsewhere;
+  };
+  // Of a whole row, without cancellation but for what is smoothed.
+  Split masses_at(Size c, double spread, const RowSums& sums) const {
+    Split mass{0, 0};
+    for (Size k = 0; k < points; ++k)
+      (point(k) == c ? mass.there : mass.elsewhere) += point_mass(k);
+    if (has_probabilities(task)) {
+      mass.there += keep() * probability_at(c);
+      mass.elsewhere += keep() * probability_without(c);
+    }
+    const double smoothed = spread * weight(c);
+    return {mass.there + smoothed, mass.elsewhere + (spread * sums.smoothed_mass - smoothed)};
+  }
+  // The others may be anywhere.
+  Split masses_in_segment(Size c, double spread, const RowSums& sums) const {
+    double there = spread * weight(c);
+    for (Size k = 0; k < points; ++k)
+      there += point(k) == c ? point_mass(k) : 0;
+    if (has_probabilities(task))
+      there += keep() * probability_at(c);
+    return {there, keep() * sums.mass + sums.point_mass + spread * sums.smoothed_mass - there};
+  }
+
   // The dense mass, if there is any, is the same for all classes.
   SOFTSTEP_INLINE bool spreads_evenly() const {
     return !has_probabilities(task) && !task.weight && !task.options.smooths_allowed() &&
@@ -90,6 +116,22 @@ template <class S> struct RowTarget {
   SOFTSTEP_INLINE bool is_smoothed(Size c, T logit) const {
     return !(task.options.smooths_allowed() && logit == -kInfinity<T>) &&
            !(task.options.smooths_others() && c == point(0));
+  }
+
+private:
+  double probability_at(Size c) const {
+    const double q = probabilities ? static_cast<double>(get(probabilities + c))
+                                   : static_cast<double>(wide_probabilities[c]);
+    return q * weight(c);
+  }
+  double probability_without(Size c) const {
+    const RowBlocks blocks = cut_row(task.cols);
+    double sum = 0;
+    for (Size b = 0; b < blocks.count; ++b)
+      sum += static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) {
+        return select<T>(without_hole<T>(c, i), probability(i), Vec<T>{});
+      }));
+    return sum;
   }
 };
 
@@ -159,10 +201,7 @@ template <class S> struct RowGathered {
     if (!(top > largest))
       return;
     largest = top;
-    Size c = begin;
-    while (static_cast<T>(get(x + c)) != top)
-      ++c;
-    argmax = static_cast<std::int32_t>(c);
+    argmax = static_cast<std::int32_t>(index_of(top, x, begin, end));
   }
 };
 

@@ -16,7 +16,8 @@ inline void shift_sums(RowSums& sums, double max, double scale) {
     return;
   const double by = (sums.max - max) * scale, factor = std::exp(by);
   sums.max = max;
-  sums.others *= factor;
+  sums.others = (sums.others + sums.in_top) * factor;
+  sums.in_top = 0;
   sums.in_target *= factor;
   const auto shift = [by](double mass, double& moment) {
     if (mass != 0) // 0 * -inf is 0
@@ -34,6 +35,7 @@ inline void add_sums(RowSums& sums, RowSums more, double scale) {
   shift_sums(more, max, scale);
   sums.others += more.others;
   sums.in_target += more.in_target;
+  sums.in_top += more.in_top;
   sums.target_logit += more.target_logit;
   sums.point_mass += more.point_mass;
   sums.point_moment += more.point_moment;
@@ -59,11 +61,6 @@ inline void complete_sums(RowSums& sums, const KnownSums& known, double scale) {
   sums.point_mass = known.point_mass.value_or(sums.point_mass);
   sums.smoothed_mass = known.smoothed_mass.value_or(sums.smoothed_mass);
   sums.finite = known.finite.value_or(sums.finite);
-}
-
-// Whether lanes' rounding would be all of the logarithm: see precise_log_sum in softmax_rows.cpp.
-inline bool needs_precision(const RowSums& sums, double scale) {
-  return sums.others < 1.5 && std::abs(sums.max * scale) < 1;
 }
 
 } // namespace softstep::ops

@@ -69,11 +69,6 @@ bool run_segments(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, dou
   };
   std::vector<RowSums> sums(static_cast<std::size_t>(problem.rows));
   sweep_segments(problem, static_cast<double>(scale), sums.data(), sweep);
-  const auto near = [&](const RowSums& row) {
-    return needs_precision(row, static_cast<double>(scale));
-  };
-  if (op == SoftmaxOp::kLogSumExp && std::any_of(sums.begin(), sums.end(), near))
-    return false;
   for_each_segment(problem, [&](const RowTile<S>& tile, const Segment& segment) {
     if (!problem.output.data && segment.number > 0)
       return;

@@ -31,15 +31,15 @@ FIELDS: list[tuple[dict[str, Any], int]] = [
     ({"sample_weight": np.ones(ROWS)}, 2),
     (WEIGHT, 3),
     ({"target": np.zeros((ROWS, 1), int), "target_probabilities": np.ones((ROWS, 1))}, 3),
-    ({"target": np.zeros((ROWS, 4), int), "target_probabilities": np.ones((ROWS, 4))}, 3),
-    (DENSE, 3),
-    (DENSE | WEIGHT, 3),
+    ({"target": np.zeros((ROWS, 4), int), "target_probabilities": np.ones((ROWS, 4))}, 4),
+    (DENSE, 4),
+    (DENSE | WEIGHT, 4),
     ({"label_smoothing": 0.1}, 2 + 1),
     ({"label_smoothing": 0.1, "smoothing": "exclude_target"}, 2 + 1),
     ({"label_smoothing": 0.1} | WEIGHT, 3 + 2),
-    ({"label_smoothing": 0.1} | DENSE, 3 + 1),
+    ({"label_smoothing": 0.1} | DENSE, 4 + 1),
     ({"label_smoothing": 0.1, "smoothing": "allowed"}, 2 + 3),
-    ({"label_smoothing": 0.1, "smoothing": "allowed"} | DENSE | WEIGHT, 3 + 3),
+    ({"label_smoothing": 0.1, "smoothing": "allowed"} | DENSE | WEIGHT, 4 + 3),
 ]
 
 

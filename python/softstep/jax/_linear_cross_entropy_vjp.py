@@ -50,6 +50,8 @@ def _chunks(
     def step(sums: Any, part: Any) -> Any:
         h, t, s = part
         h = h.astype(computed)
+        if t.ndim > 1:  # probabilities
+            t = t.astype(computed)
         logits = h @ matrix.T
         if bias is not None:
             logits = logits + bias.astype(computed)

@@ -1,4 +1,5 @@
-// The cases that tests/objects/write_driver_cases.py has written: inputs, and what the reference expects.
+// The cases that tests/objects/write_driver_cases.py has written: inputs, and what the reference
+// expects.
 #pragma once
 
 #include "kernels/kernels.hpp"

@@ -85,12 +85,7 @@ template <class S> void by_segments(const Case& of, Report& report, const Array&
   const Placed<S> y(values.rows, values.cols, layout), log_y(values.rows, values.cols, layout);
   run("softmax", kernels.softmax_segment, y, false);
   run("log_softmax", kernels.log_softmax_segment, log_y, false);
-  // Rows that are left to the whole kernel.
-  const bool precise = std::any_of(sums.begin(), sums.end(), [&](const RowSums& row) {
-    return ops::needs_precision(row, static_cast<double>(task.scale));
-  });
-  if (!precise)
-    run("logsumexp", kernels.logsumexp_segment, result, true);
+  run("logsumexp", kernels.logsumexp_segment, result, true);
 }
 
 } // namespace

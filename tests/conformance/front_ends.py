@@ -1,0 +1,234 @@
+"""Every way to ask for a cross-entropy, behind one call: losses of rows, gradient of the logits.
+
+An adapter takes logits (rows, classes), a target, and options as `softstep.cross_entropy` has them,
+and returns NumPy arrays: one loss a row, and the gradient of their sum in the dtype of the logits.
+What a front end lacks it refuses by `Lacks`, with the reason.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import softstep as ss
+from softstep import _core
+from tests.distributed.cross_entropy_check import sharded
+from tests.distributed.head_check import sharded_head
+
+Result = tuple[Any, Any]
+
+
+class Lacks(Exception):
+    """The front end has no such thing."""
+
+
+def rows(x: Any, target: Any, **options: Any) -> Result:
+    return ss.cross_entropy_with_grad(x, target, reduction="none", **options)
+
+
+def in_place(x: Any, target: Any, **options: Any) -> Result:
+    logits = np.array(x)
+    return ss.cross_entropy_with_grad(logits, target, reduction="none", out=logits, **options)
+
+
+def columns(x: Any, target: Any, **options: Any) -> Result:
+    """Classes on the first axis, as the planes of an image."""
+    target = np.asarray(target)
+    dense = target.dtype.kind not in "iub"
+    loss, dlogits = ss.cross_entropy_with_grad(
+        np.ascontiguousarray(x.T),
+        target.T if dense else target,
+        axis=0,
+        reduction="none",
+        **options,
+    )
+    return loss, dlogits.T
+
+
+def repeated(x: Any, target: Any, **options: Any) -> Result:
+    """Enough rows for whole vectors of them, and one more."""
+    count = 33
+    target = np.asarray(target)
+    repeat = lambda a: np.concatenate([np.asarray(a)] * count)  # noqa: E731
+    for name in ("target_probabilities", "sample_weight"):
+        if name in options:
+            options[name] = repeat(options[name])
+    loss, dlogits = rows(repeat(x), repeat(target), **options)
+    n = len(x)
+    for k in range(count):
+        np.testing.assert_array_equal(loss[k * n : (k + 1) * n], loss[:n])
+        np.testing.assert_array_equal(dlogits[k * n : (k + 1) * n], dlogits[:n])
+    return loss[:n], dlogits[:n]
+
+
+def head(x: Any, target: Any, **options: Any) -> Result:
+    """The logits are those of a weight that is the identity."""
+    options["class_weight"] = options.pop("weight", None)
+    eye = np.eye(x.shape[1], dtype=x.dtype)
+    loss, gradients = ss.linear_cross_entropy_with_grad(
+        x, eye, target, reduction="none", grads=["hidden"], **options
+    )
+    return loss, gradients.dhidden
+
+
+def shards(x: Any, target: Any, **options: Any) -> Result:
+    classes = x.shape[1]
+    return sharded(x, target, [0, classes // 3, classes // 2, classes], reduction="none", **options)
+
+
+def head_shards(x: Any, target: Any, **options: Any) -> Result:
+    classes = x.shape[1]
+    options["class_weight"] = options.pop("weight", None)
+    eye = np.eye(classes, dtype=x.dtype)
+    loss, gradients = sharded_head(
+        x, eye, target, [0, classes // 2, classes], grads=["hidden"], reduction="none", **options
+    )
+    return loss, gradients.dhidden
+
+
+def _tensor(array: Any) -> Any:
+    import torch
+
+    array = np.asarray(array)
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array))
+
+
+def _numpy(tensor: Any, dtype: Any) -> Any:
+    import torch
+
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(dtype)
+    return tensor.numpy()
+
+
+def _torch_options(options: dict[str, Any]) -> dict[str, Any]:
+    tensors = ("target_probabilities", "weight", "sample_weight")
+    return {k: _tensor(v) if k in tensors else v for k, v in options.items()}
+
+
+def torch(x: Any, target: Any, **options: Any) -> Result:
+    import softstep.torch as st
+
+    logits = _tensor(x).requires_grad_()
+    loss = st.cross_entropy(logits, _tensor(target), reduction="none", **_torch_options(options))
+    loss.sum().backward()
+    return loss.detach().numpy(), _numpy(logits.grad, x.dtype)
+
+
+def torch_head(x: Any, target: Any, **options: Any) -> Result:
+    import softstep.torch as st
+
+    hidden, eye = _tensor(x).requires_grad_(), _tensor(np.eye(x.shape[1], dtype=x.dtype))
+    loss = st.linear_cross_entropy(
+        hidden, eye, _tensor(target), reduction="none", **_torch_options(options)
+    )
+    loss.sum().backward()
+    return loss.detach().numpy(), _numpy(hidden.grad, x.dtype)
+
+
+def torch_func(x: Any, target: Any, **options: Any) -> Result:
+    import torch as pytorch
+
+    import softstep.torch as st
+
+    def loss(logits: Any) -> Any:
+        rows = st.cross_entropy(
+            logits, _tensor(target), reduction="none", **_torch_options(options)
+        )
+        return rows.sum(), rows
+
+    dlogits, losses = pytorch.func.grad(loss, has_aux=True)(_tensor(x))
+    return losses.numpy(), _numpy(dlogits, x.dtype)
+
+
+def _jax(function: Callable[..., Any], x: Any, dtype: Any) -> Result:
+    from tests.jax.front_end import enable_x64, jax, jnp
+
+    with enable_x64():
+
+        def both(x: Any) -> Any:
+            loss, pullback = jax.vjp(function, x)
+            return loss, pullback(jnp.ones_like(loss))[0]
+
+        loss, dlogits = jax.jit(both)(x)
+        return np.asarray(loss), np.asarray(dlogits)
+
+
+def jax(x: Any, target: Any, **options: Any) -> Result:
+    from softstep.jax import cross_entropy
+
+    if "target_probabilities" in options:
+        raise Lacks("sparse targets")
+    return _jax(lambda x: cross_entropy(x, target, reduction="none", **options), x, x.dtype)
+
+
+def jax_head(x: Any, target: Any, **options: Any) -> Result:
+    from softstep.jax import linear_cross_entropy
+
+    if "target_probabilities" in options:
+        raise Lacks("sparse targets")
+    options["class_weight"] = options.pop("weight", None)
+    eye = np.eye(x.shape[1], dtype=x.dtype)
+    return _jax(
+        lambda x: linear_cross_entropy(x, eye, target, reduction="none", **options), x, x.dtype
+    )
+
+
+def _is_there(name: str) -> bool:
+    if name.startswith("torch"):
+        return importlib.util.find_spec("torch") is not None
+    if name.startswith("jax"):
+        return importlib.util.find_spec("jax") is not None and bool(_core.jax_handlers())
+    return True
+
+
+def log_softmax(x: Any, dy: Any) -> Result:
+    """Log-probabilities and the gradient for dy."""
+    y = ss.log_softmax(x)
+    return y, ss.log_softmax_backward(dy, y)
+
+
+def log_softmax_columns(x: Any, dy: Any) -> Result:
+    y = ss.log_softmax(np.asfortranarray(x))
+    return y, ss.log_softmax_backward(np.asfortranarray(dy), np.asfortranarray(y))
+
+
+def torch_log_softmax(x: Any, dy: Any) -> Result:
+    import softstep.torch as st
+
+    logits = _tensor(x).requires_grad_()
+    y = st.log_softmax(logits, 1)
+    y.backward(_tensor(dy))
+    return _numpy(y.detach(), x.dtype), _numpy(logits.grad, x.dtype)
+
+
+def jax_log_softmax(x: Any, dy: Any) -> Result:
+    import softstep.jax as ssj
+    from tests.jax.front_end import enable_x64, jax
+
+    with enable_x64():
+        y, pullback = jax.vjp(ssj.log_softmax, x)
+        return np.asarray(y), np.asarray(pullback(dy)[0])
+
+
+_ALL = (rows, in_place, columns, repeated, head, shards, head_shards)
+_ALL += (torch, torch_head, torch_func, jax, jax_head)
+
+
+def _params(functions: Any) -> list[Any]:
+    return [
+        pytest.param(
+            function,
+            id=function.__name__,
+            marks=() if _is_there(function.__name__) else pytest.mark.skip("is not installed"),
+        )
+        for function in functions
+    ]
+
+
+FRONT_ENDS = _params(_ALL)
+LOG_SOFTMAX = _params([log_softmax, log_softmax_columns, torch_log_softmax, jax_log_softmax])
