@@ -174,3 +174,17 @@ def test_bits_do_not_depend_on_threads() -> None:
         assert loss == results[0][0]
         np.testing.assert_array_equal(gradients.dhidden, results[0][1].dhidden)
         np.testing.assert_array_equal(gradients.dweight, results[0][1].dweight)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3])
+@pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 2), (0,)])
+def test_next_tokens_of_short_sequences(tokens: int, batch: tuple[int, ...]) -> None:
+    hidden, weight = np.ones((*batch, tokens, 4)), np.ones((5, 4))
+    target = np.zeros((*batch, tokens), int)
+    loss, gradients = ss.linear_cross_entropy_with_grad(hidden, weight, target, shift=True)
+    assert gradients.dhidden.shape == hidden.shape
+    if tokens == 1 or 0 in batch:
+        assert np.isnan(loss)
+        return
+    assert loss == pytest.approx(np.log(5))
+    assert not gradients.dhidden[..., -1, :].any()
