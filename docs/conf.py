@@ -46,6 +46,7 @@ autosummary_filename_map = {
 }
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 88
 
 sphinx_gallery_conf = {
