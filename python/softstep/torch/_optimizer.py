@@ -5,6 +5,7 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import torch
+from torch.autograd.graph import increment_version
 
 import softstep._core as _core
 from softstep.optim.optimizer import StepResult
@@ -12,7 +13,7 @@ from softstep.optim.options import check_rounding, norm_limit
 from softstep.optim.rules import SGD, Rule
 from softstep.torch._plan import Given, Layout, Plan
 from softstep.torch._shards import all_local, any_sharded, like_params, norm_over_shards
-from softstep.torch._tensors import FLOATS, HALVES, all_dense, mark_written
+from softstep.torch._tensors import FLOATS, HALVES, all_dense
 
 
 class Extensions(NamedTuple):
@@ -107,9 +108,9 @@ class NativeStep(torch.optim.Optimizer):
         norm = self._norm_over_shards(params, grads)
         self._advance(plan, numbers, views, norm)
         if not self.last_step.skipped:
-            mark_written(params)
+            increment_version(params)
             if memory is not params:
-                mark_written(memory)
+                increment_version(memory)
         return True
 
     def _norm_over_shards(

@@ -49,16 +49,6 @@ def of_array(array: FloatArray) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
-def mark_written(tensors: Sequence[torch.Tensor]) -> None:
-    """Let autograd know of a write that it did not see."""
-    increment: Any = torch.autograd.graph.increment_version
-    try:
-        increment(tensors)
-    except RuntimeError:  # PyTorch 2.4 takes them one by one
-        for tensor in tensors:
-            increment(tensor)
-
-
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return what sums and losses of this dtype have."""
     return torch.float32 if dtype in HALVES else dtype
