@@ -13,13 +13,14 @@ from softstep.cli import main
 from softstep.cli.classifier.checkpoint import Checkpoint, Identity
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
-from softstep.cli.data.split import Problem, Standardiser
 from softstep.cli.files.staging import staging_folder
 from tests.cli.command_line import COMMAND, arrays, blobs, contents
+from tests.support.problems import posed
 
 SETTINGS = Settings(
     epochs=3, batch_size=16, hidden=[5], lr=0.1, schedule="cosine", weight_decay=0.01,
-    momentum=0.9, label_smoothing=0.1, test_fraction=0.2, seed=0,
+    momentum=0.9, label_smoothing=0.1, test_fraction=0.2,
+    validation_fraction=0.0, seed=0,
 )  # fmt: skip
 IDENTITY = Identity({"seed": 0}, "blobs.npz", "00")
 
@@ -27,8 +28,7 @@ IDENTITY = Identity({"seed": 0}, "blobs.npz", "00")
 def trainer() -> Trainer:
     features, labels = blobs(50)
     rows = features.astype(np.float32), labels
-    problem = Problem(list("abc"), Standardiser(np.zeros(3), np.ones(3)), rows, rows)
-    return Trainer(SETTINGS, problem, np.random.default_rng(3))
+    return Trainer(SETTINGS, posed(rows, rows, "abc"), np.random.default_rng(3))
 
 
 def outcome(run: Trainer) -> tuple[list[bytes], list[float]]:

@@ -11,11 +11,11 @@ import pytest
 from softstep.cli import main
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
-from softstep.cli.data.split import Problem, Standardiser
 from softstep.cli.process import threads
 from softstep.distributed import Communicator, Single
 from tests.cli import train_on_ranks
 from tests.cli.command_line import arrays, blobs
+from tests.support.problems import posed
 from tests.support.ranks import ThreadRanks, launch
 
 PROGRAM = train_on_ranks.__file__
@@ -24,13 +24,13 @@ PROGRAM = train_on_ranks.__file__
 def trainer(comm: Communicator, batch_size: int, held_out: int = 11) -> Trainer:
     settings = Settings(
         epochs=4, batch_size=batch_size, hidden=[6], lr=0.1, schedule="cosine", weight_decay=0.01,
-        momentum=0.9, label_smoothing=0.1, test_fraction=0.2, seed=0,
+        momentum=0.9, label_smoothing=0.1, test_fraction=0.2,
+        validation_fraction=0.0, seed=0,
     )  # fmt: skip
     features, labels = blobs(41)
     features = features.astype(np.float32)
     test = features[:held_out], labels[:held_out]
-    problem = Problem(list("abc"), Standardiser(np.zeros(3), np.ones(3)), (features, labels), test)
-    return Trainer(settings, problem, np.random.default_rng(3), comm)
+    return Trainer(settings, posed((features, labels), test, "abc"), np.random.default_rng(3), comm)
 
 
 def outcome(run: Trainer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -34,7 +34,10 @@ ARGUMENTS = {
     "--epoch 3": "unrecognized arguments: --epoch 3",
     "--label-column 3": "--label-column 3: there is no label column in digits",
     "--data nowhere.csv": "nowhere.csv: cannot be read: No such file or directory",
-    "--data digits.txt": "--data: expected digits, a .npz or a .csv file, got 'digits.txt'",
+    "--data digits.txt": "digits.txt: cannot be read: No such file or directory",
+    "--data nowhere.parquet": "nowhere.parquet: cannot be read: No such file or directory",
+    "--data digits.xlsx": "digits.xlsx: expected a table of text, .parquet or .npz, got a spreads",
+    "--missing none": "argument --missing: invalid choice: 'none' (choose from",
 }
 
 
@@ -44,42 +47,64 @@ def test_arguments(words: str, tmp_path: Path) -> None:
 
 
 GOOD = ["1,2,x", "2,1,x", "5,6,y", "6,5,y"]
+OTHER = "; --label-column names another, by its name or its position from 0"
+FOUND = "label column label (found by its name): "
 CSV = {
     "ragged": (["a,b,label", "1,2,x", "3,y"], ", line 3: expected 3 columns, as in the first line"),
-    "text": (["a,b,label", "1,2,x", "3,?,y"], ", line 3, column b: expected a number, got '?'"),
-    "bare": (["1,2,x", "3,?,y"], ", line 2, column 1: expected a number, got '?'"),
-    "hole": (["a,b,label", "1,,x"], ", line 2, column b: expected a number, got ''"),
-    "nan": (
-        ["a,b,label", *GOOD, "nan,1,x"],
-        ", line 6, column a: expected a finite number, got na",
+    "long": (["a,b,label", *GOOD, "1,2,x,4"], ", line 6: expected 3 columns, as in the first line"),
+    "text": (
+        ["a,b,label", *GOOD * 3, "3,oops,y"],
+        ", line 14, column b: expected a number, as in n",
     ),
-    "inf": (["a,b,label", "1,inf,x"], ", line 2, column b: expected a finite number, got inf"),
-    "blank": (["a,b,label", *GOOD, "", "1,2,"], ", line 7: expected a label, got nothing"),
-    "real": (["a,b,label", "1,2,0.5"], ", line 2: expected a label (a whole number or text), got "),
-    "single": (["a,b,label", *GOOD[:2]], ": expected two classes or more, got only 'x'"),
-    "rare": ([*GOOD, "1,2,z"], ", line 5: expected two rows or more of every class (one to train"),
+    "bare": ([*GOOD * 3, "3,oops,y"], ", line 13, column 1: expected a number, as in nearly all"),
+    "inf": (
+        ["a,b,label", *GOOD, "1,inf,x"],
+        ", line 6, column b: expected a finite number, got inf",
+    ),
+    "real": (["a,b,label", "1,2,1", "1,2,0.5"], f", line 3: {FOUND}"),
+    "single": (["a,b,label", *GOOD[:2]], f": {FOUND}expected two classes or more, got only 'x'"),
+    "rare": (
+        [*GOOD, "1,2,z"],
+        ", line 5: label column 2 (the last one, assumed): expected two rows",
+    ),
     "huge": (
         [f"{x},1,{c}" for x in (1e300, -1e300, 0.0) for c in "xy"],
         ", column 0: expected values whose variance fits in",
     ),
     "alone": (["label", "x", "y"], ": expected features beside the labels, got one column"),
+    "unlabelled": (
+        ["a,b,label", "1,2,", "2,3,NA"],
+        ": label column label (found by its name): expected labels, g",
+    ),
     "header": (["a,b,label"], ": expected rows below the header, got none"),
+    "blank": (["a,b,label", ",,"], ": expected rows below the header, got none"),
     "empty": ([], ": expected rows of numbers and a label, got an empty file"),
+    "names": (["n,label", *[f"name {k},{k % 2}" for k in range(40)]], ": expected features beside"),
 }
 
 
+@pytest.mark.parametrize("hide", ["", "polars"])
 @pytest.mark.parametrize("case", CSV)
-def test_csv_files(case: str, tmp_path: Path) -> None:
+def test_csv_files(case: str, hide: str, tmp_path: Path) -> None:
     lines, message = CSV[case]
     write_csv(tmp_path / "bad.csv", *lines)
-    assert refusal("--data", "bad.csv", cwd=tmp_path).startswith(f"bad.csv{message}")
+    assert refusal("--data", "bad.csv", cwd=tmp_path, hide=hide).startswith(f"bad.csv{message}")
+
+
+def test_an_odd_cell_comes_with_what_to_do(tmp_path: Path) -> None:
+    write_csv(tmp_path / "odd.csv", "a,b,kind", *GOOD * 3, "3,oops,y")
+    assert refusal("--data", "odd.csv", cwd=tmp_path) == (
+        "odd.csv, line 14, column b: expected a number, as in nearly all of its rows, got 'oops': "
+        f"--missing-values oops takes it for a missing one, --drop b leaves the column out{OTHER}"
+    )
 
 
 COLUMNS = {
     "species": "expected a position from -3 to 2 or a name (a, b, label), got 'species'",
     "3": "expected a position from -3 to 2 or a name (a, b, label), got '3'",
-    "a": "bad.csv, line 2, column label: expected a number, got 'x'",
-    "-2": "bad.csv, line 2, column label: expected a number, got 'x'",
+    "a": "line 2: label column a (--label-column): expected classes (whole numbers or texts), got",
+    "-3": "line 2: label column a (--label-column): expected classes (whole numbers or texts), got",
+    "B": "line 2: label column b (--label-column): expected two rows or more of every class",
 }
 
 
@@ -92,18 +117,19 @@ def test_label_columns(column: str, tmp_path: Path) -> None:
 
 X, Y = blobs(30)
 NPZ = {
-    "no X": ({"x": X, "y": Y}, "expected an array X (rows, features), got arrays: x, y"),
+    "no X": ({"x1": X, "y": Y}, "expected an array X (rows, features), got arrays: "),
     "no y": ({"X": X}, "expected an array y of class labels"),
-    "images": ({"X": X.reshape(30, 3, 1), "y": Y}, "X: expected shape (rows, features), got (30,"),
+    "a row": ({"X": X[0], "y": Y}, "X: expected shape (rows, features), got (3,)"),
     "none": ({"X": X[:0], "y": Y[:0]}, "X: expected shape (rows, features), got (0, 3)"),
     "text": ({"X": X.astype("U8"), "y": Y}, "X: expected numbers, got dtype <U8"),
+    "objects": ({"X": X, "y": Y.astype(bytes).astype(object)}, "cannot be read as .npz: Object"),
     "complex": ({"X": X + 1j, "y": Y}, "X: expected numbers, got dtype complex128"),
     "short y": ({"X": X, "y": Y[:-1]}, "y: expected shape (30,), got (29,)"),
-    "one-hot": ({"X": X, "y": np.eye(3)[Y]}, "y: expected shape (30,), got (30, 3)"),
-    "real y": ({"X": X, "y": Y + 0.5}, "row 0: expected a label (a whole number or text), got 0.5"),
-    "nan y": ({"X": X, "y": np.where(X[:, 0] == X[7, 0], np.nan, Y)}, "row 7: expected a label ("),
-    "nan X": ({"X": np.where(X[4, 2] == X, np.nan, X), "y": Y}, "row 4, column 2: expected a fin"),
-    "far y": ({"X": X, "y": np.r_[Y[:-1], 10]}, "row 29: expected two rows or more of every class"),
+    "two y": ({"X": X, "y": X[:, :2]}, "y: expected shape (30,), got (30, 2)"),
+    "real y": ({"X": X, "y": Y + 0.5}, "row 0: label array y: expected classes (whole numbers or"),
+    "no labels": ({"X": X, "y": np.full(30, np.nan)}, "label array y: expected labels, got none"),
+    "inf X": ({"X": np.where(X[4, 2] == X, np.inf, X), "y": Y}, "row 4, column 2: expected a fin"),
+    "far y": ({"X": X, "y": np.r_[Y[:-1], 10]}, "row 29: label array y: expected two rows or more"),
 }  # fmt: skip
 
 
@@ -117,8 +143,13 @@ def test_npz_files(case: str, tmp_path: Path) -> None:
 def test_files_that_are_not_what_their_name_says(tmp_path: Path) -> None:
     write_csv(tmp_path / "csv.npz", *GOOD)
     assert "csv.npz: expected an .npz archive" in refusal("--data", "csv.npz", cwd=tmp_path)
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
-    assert "binary.csv: expected UTF-8 text" in refusal("--data", "binary.csv", cwd=tmp_path)
+    (tmp_path / "binary.csv").write_bytes(b"\x00\x01\x02\xff")
+    assert "binary.csv: expected text, got byte" in refusal("--data", "binary.csv", cwd=tmp_path)
+    (tmp_path / "text.gz").write_bytes(b"\x1f\x8bno more than its mark")
+    assert "text.gz: cannot be unpacked: " in refusal("--data", "text.gz", cwd=tmp_path)
+    for name in ("text.parquet", "text.arff"):
+        write_csv(tmp_path / name, *GOOD)
+        assert f"{name}: " in refusal("--data", name, cwd=tmp_path)
     np.savez(tmp_path / "pickle.npz", X=X, y=np.array([{}] * 30))
     assert "pickle.npz: cannot be read as .npz" in refusal("--data", "pickle.npz", cwd=tmp_path)
     np.savez(tmp_path / "cut.npz", X=X, y=Y)

@@ -84,19 +84,19 @@ def test_the_output_file_has_what_stdout_would_have(trained: Path) -> None:
 
 def test_digits_of_another_training_are_recognised(tmp_path: Path) -> None:
     softstep("train", "--quiet", cwd=tmp_path)
-    words = ["--weights", "softstep-run/weights.npz", "--data", "digits"]
+    words = ["--weights", "softstep-run/weights.npz", "--data", "digits", "--no-probabilities"]
     stdout, stderr = softstep("predict", *words, cwd=tmp_path)
     assert stdout.splitlines()[:4] == ["row,prediction", "0,0", "1,1", "2,2"]
     assert float(stderr.split()[1]) > 0.99
 
 
 BAD = {
-    "few": (["x,y", "1,2"], "few.csv: expected 3 features, as in training, and labels or not, got"),
-    "order": (["y,x,z", "1,2,3"], "order.csv: expected column 'x', as in training, got 'y' there"),
+    "few": (["x,y", "1,2"], "few.csv: expected the columns of the training, got none called z"),
+    "bare": (["1,2", "3,4"], "bare.csv: expected 3 features, as in training, and labels or not"),
     "other": (["x,colour,y,z", "1,pink,2,3"], "other.csv, line 2: expected a label that the "
               "weights know (blue, green, red), got 'pink'"),
-    "nan": (["x,y,z", "1,2,nan"], "nan.csv, line 2, column z: expected a finite number, got nan"),
-    "renamed": (["x,y,z,c", "1,2,3,red"], "renamed.csv: label column: expected a position from -4"),
+    "text": (["x,y,z", "1,2,low"], "text.csv, line 2, column z: expected a number, as in training"),
+    "inf": (["x,y,z", "1,2,inf"], "inf.csv, line 2, column z: expected a finite number, got inf"),
 }  # fmt: skip
 
 
@@ -109,10 +109,51 @@ def test_bad_data(case: str, trained: Path) -> None:
     assert (trained / "kept.csv").read_text() == "mine"
 
 
+def given(text: str, folder: Path, *words: str) -> tuple[list[str], str]:
+    """Return the lines of the prediction of a file on standard input, and stderr."""
+    run = subprocess.run(
+        [*COMMAND, "predict", "--weights", "run/weights.npz", "--data", "-", *words],
+        cwd=folder, input=text, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines(), run.stderr
+
+
+def test_columns_are_found_by_their_names_and_others_are_carried_through(trained: Path) -> None:
+    plain, _ = given("x,y,z\n0,4,5\n4,0,5\n", trained)
+    assert [line.split(",")[:2] for line in plain[1:]] == [["0", "blue"], ["1", "green"]]
+    other, stderr = given('id,Z,note,Y,x\n007,5,"a, b",4,0\n08,5,NA,0,4\n', trained)
+    assert stderr == ""
+    assert other[0].startswith("row,id,note,prediction,p(blue),")
+    assert [row[1:4] for row in csv.reader(other[1:])] == [
+        ["007", "a, b", "blue"],
+        ["08", "NA", "green"],
+    ]
+    for line, row in zip(plain[1:], csv.reader(other[1:]), strict=True):
+        assert line.split(",")[2:] == row[4:]
+
+
+def test_blank_labels_and_missing_values_are_accepted(trained: Path) -> None:
+    lines, stderr = given("x,colour,y,z\n0,,4,5\n4,,0,5\n", trained, "--no-probabilities")
+    assert (lines, stderr) == (["row,prediction", "0,blue", "1,green"], "")
+    lines, stderr = given("x,colour,y,z\n0,blue,4,\n4,NA,0,?\n", trained)
+    assert stderr == "accuracy: 1.0000 (1 of 1 rows)\n"
+
+
+def test_a_file_without_names_has_the_columns_of_the_training_in_their_order(trained: Path) -> None:
+    labelled = [line[:2] for line in map(str.split, given("0,blue,4,5\n4,red,0,5\n", trained)[0])]
+    assert labelled == [line[:2] for line in map(str.split, given("0,4,5\n4,0,5\n", trained)[0])]
+
+
 def test_a_renamed_label_column_can_be_named(trained: Path) -> None:
     write_csv(trained / "renamed.csv", "x,y,z,c", "0,0,5,red")
     _, stderr = predict(trained, "--data", "renamed.csv", "--label-column", "c")
     assert stderr == "accuracy: 1.0000 (1 of 1 rows)\n"
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(trained: Path) -> None:
+    message = refusal(trained, "--data", "nowhere.csv", "--output", "nowhere/p.csv")
+    assert "--output: nowhere: cannot be written to" in message
 
 
 def test_inputs_are_not_overwritten(trained: Path) -> None:
@@ -132,7 +173,7 @@ def test_weights_that_are_not_ours(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "damaged.npz").write_bytes(whole[:200] + bytes(200) + whole[400:])
     (tmp_path / "text.npz").write_text("weights")
     for name, message in {
-        "data.npz": "(format softstep-mlp-1), got X, y",
+        "data.npz": "(format softstep-mlp-2), got X, y",
         "shape.npz": "weight1: expected float32 of shape (16, 3), got float32 of shape (3, 16)",
         "part.npz": "got one with a part missing",
         "damaged.npz": "got a damaged archive",

@@ -5,9 +5,10 @@ import pytest
 
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
-from softstep.cli.data.split import Problem, Standardiser, stratified_split
+from softstep.cli.data.split import stratified_split
 from softstep.training.network import MLP, initial_parameters
 from softstep.training.schedules import SCHEDULES
+from tests.support.problems import posed
 
 SIZES = [5, 7, 6, 4]
 
@@ -52,14 +53,13 @@ def settings(**changes: object) -> Settings:
     defaults = {
         "epochs": 1, "batch_size": 9, "hidden": SIZES[1:-1], "lr": 0.3, "schedule": "constant",
         "weight_decay": 0.1, "momentum": 0.0, "label_smoothing": 0.2, "test_fraction": 0.2,
-        "seed": 0,
+        "validation_fraction": 0.0, "seed": 0,
     }  # fmt: skip
     return Settings(**{**defaults, **changes})
 
 
 def trainer(data: tuple[np.ndarray, np.ndarray], **changes: object) -> Trainer:
-    problem = Problem(list("abcd"), Standardiser(np.zeros(5), np.ones(5)), data, data)
-    return Trainer(settings(**changes), problem, np.random.default_rng(3))
+    return Trainer(settings(**changes), posed(data, data, "abcd"), np.random.default_rng(3))
 
 
 class Counting(Control):

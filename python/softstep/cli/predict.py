@@ -14,9 +14,11 @@ import numpy as np
 
 import softstep as ss
 from softstep.cli.classifier.weights import Weights, load_weights
+from softstep.cli.data.alignment import Aligned, Trained, align
 from softstep.cli.data.dataset import DATA_HELP, read_table
-from softstep.cli.data.labels import encode_labels
-from softstep.cli.data.table import Table
+from softstep.cli.data.labels import encode_known
+from softstep.cli.data.options import add_reading, reading_of
+from softstep.cli.data.selection import tidied
 from softstep.cli.errors import InputError
 from softstep.cli.files.staging import staging_folder
 from softstep.training.evaluation import logits_of
@@ -27,63 +29,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``softstep predict``."""
     parser.epilog = (
         f"{DATA_HELP}\n\n"
+        "Columns are found by their names, in any order; others are carried to the output.\n"
         "The labels may be missing. With them the accuracy is printed, on stderr if the\n"
         "predictions go to stdout."
     )
     add = parser.add_argument
     add("--weights", required=True, metavar="FILE", help="weights.npz of `softstep train`")
-    add("--data", required=True, metavar="DATA", help="digits, FILE.npz or FILE.csv")
+    add("--data", required=True, metavar="DATA", help="digits, a FILE, or - for standard input")
     add("--label-column", metavar="COLUMN", help="name or position, if not as in training")
-    add("--probabilities", action="store_true", help="add a column of probabilities per class")
+    add(
+        "--probabilities",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a column of probabilities per class",
+    )
     add("--output", metavar="FILE.csv", help="write the predictions there instead of to stdout")
+    add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict as told; write and print the result."""
     model = load_weights(Path(args.weights))
-    table = read_table(
-        args.data,
-        args.label_column,
-        expected=len(model.standardise.mean),
-        remembered=model.label_column,
-    )
-    _check_columns(table, model)
-    labels = None if table.labels is None else encode_labels(table, model.classes)[0]
-    probabilities = _probabilities(model, model.standardise(table.features))
+    _check_output(args)
+    known = [feature.name for feature in model.conversion.features] if model.named else []
+    quiet = args.output is None
+    raw = read_table(args.data, reading_of(args), known, quiet=quiet, others_as_texts=True)
+    table = tidied(raw, model.conversion.missing_values)
+    trained = Trained(model.conversion, model.columns, model.named, model.label_column)
+    aligned = align(table, raw, trained, args.label_column)
+    for note in aligned.notes:
+        print(f"softstep predict: {note}", file=sys.stderr)
+    labels = None if aligned.label is None else encode_known(table, aligned.label, model.classes)
+    probabilities = _probabilities(model, model.conversion(aligned.features))
     predictions = probabilities.argmax(axis=1)
-    names = [model.classes[index] for index in predictions]
-    classes = model.classes if args.probabilities else []
+    rows = _Rows(model, aligned, predictions, probabilities if args.probabilities else None)
     if args.output is None:
-        _write(sys.stdout, names, classes, probabilities)
+        rows.write(sys.stdout)
         sys.stdout.flush()
     else:
         output = Path(args.output)
-        for source in (args.weights, args.data):
-            if output.exists() and Path(source).exists() and output.samefile(source):
-                raise InputError(f"--output: expected another file than the input {source}")
         with staging_folder(output.parent) as staging:
             with open(staging / output.name, "w", encoding="utf-8", newline="") as file:
-                _write(file, names, classes, probabilities)
+                rows.write(file)
             os.replace(staging / output.name, output)
-        print(f"written: {output} ({len(names)} rows)")
+        print(f"written: {output} ({len(predictions)} rows)")
     if labels is not None:
+        count = int(np.count_nonzero(labels >= 0))
         hits = int(np.count_nonzero(predictions == labels))
         print(
-            f"accuracy: {hits / len(labels):.4f} ({hits} of {len(labels)} rows)",
+            f"accuracy: {hits / count:.4f} ({hits} of {count} rows)",
             file=sys.stderr if args.output is None else sys.stdout,
         )
     return 0
 
 
-def _check_columns(table: Table, model: Weights) -> None:
-    """Refuse columns in another order than at training: the predictions would be nonsense."""
-    if not (table.named and model.columns):
+def _check_output(args: argparse.Namespace) -> None:
+    """Refuse an output that cannot be written, before anything is read."""
+    if args.output is None:
         return
-    for got, expected in zip(table.columns, model.columns, strict=True):
-        if got != expected:
-            raise InputError(
-                f"{table.source}: expected column {expected!r}, as in training, got {got!r} there"
-            )
+    output = Path(args.output)
+    for source in (args.weights, args.data):
+        if output.exists() and Path(source).exists() and output.samefile(source):
+            raise InputError(f"--output: expected another file than the input {source}")
+    with staging_folder(output.parent):
+        pass
 
 
 def _probabilities(model: Weights, features: Floats) -> Floats:
@@ -91,12 +100,29 @@ def _probabilities(model: Weights, features: Floats) -> Floats:
     return ss.softmax(logits, out=logits)
 
 
-def _write(
-    file: TextIO, names: Sequence[str], classes: Sequence[str], probabilities: Floats
-) -> None:
-    """Write a line per row: its number from 0, its class and the probabilities of ``classes``."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["row", "prediction", *(f"p({name})" for name in classes)])
-    for row, (name, values) in enumerate(zip(names, probabilities, strict=True)):
-        shown = [f"{value:.6f}" for value in values] if classes else []
-        writer.writerow([row, name, *shown])
+class _Rows:
+    """The lines of the output: other columns of the file, the class, its probabilities."""
+
+    def __init__(
+        self,
+        model: Weights,
+        aligned: Aligned,
+        predictions: Sequence[int],
+        probabilities: Floats | None,
+    ) -> None:
+        self._names = model.classes
+        self._predictions = predictions
+        self._probabilities = probabilities
+        self._others = [(column.name, column.texts().cells()) for column in aligned.others]
+
+    def write(self, file: TextIO) -> None:
+        """Write a header and a line per row: its number from 0 and what is known of it."""
+        writer = csv.writer(file, lineterminator="\n")
+        chances = [] if self._probabilities is None else [f"p({name})" for name in self._names]
+        others = [name or "unnamed" for name, _ in self._others]
+        writer.writerow(["row", *others, "prediction", *chances])
+        for row, prediction in enumerate(self._predictions):
+            carried = [cells[row] for _, cells in self._others]
+            values = [] if self._probabilities is None else self._probabilities[row].tolist()
+            shown = [f"{value:.6f}" for value in values]
+            writer.writerow([row, *carried, self._names[prediction], *shown])

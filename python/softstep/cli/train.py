@@ -17,12 +17,13 @@ from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Trainer
 from softstep.cli.classifier.watch import train
 from softstep.cli.classifier.weights import is_weights_file
-from softstep.cli.data.dataset import DATA_HELP, read_table
-from softstep.cli.data.split import pose_problem
+from softstep.cli.data.dataset import DATA_HELP
+from softstep.cli.data.load import load
+from softstep.cli.data.options import add_choices, add_reading
 from softstep.cli.errors import InputError
 from softstep.cli.files.archive import Arrays
 from softstep.cli.files.figure import require_matplotlib
-from softstep.cli.files.results import output_folder
+from softstep.cli.files.results import OutputFolder, output_folder
 from softstep.cli.process.ranks import agreed, alike, all_or_none, from_first, join, same
 from softstep.cli.process.threads import divide_cores, set_threads
 from softstep.distributed import Communicator
@@ -42,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the result is that of one process but for roundings. Each takes its part of the cores."
     )
     add = parser.add_argument
-    add("--data", default="digits", metavar="DATA", help="digits, FILE.npz or FILE.csv")
-    add(
-        "--label-column",
-        metavar="COLUMN",
-        help="name or position (from 0) of the labels in a .csv; if not given, the column called "
-        "label, class or target, or else the last",
-    )
+    add("--data", default="digits", metavar="DATA", help="digits, a FILE, or - for standard input")
     add("--output", default="softstep-run", metavar="FOLDER", help="where the results go")
     add("--plot", action="store_true", help="draw the learning curves and the confusion matrix")
     add("--quiet", action="store_true", help="print the final line only")
@@ -68,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="of many processes: how long to wait for another one before all are ended",
     )
+    add_choices(parser)
+    add_reading(parser)
     add = parser.add_argument_group("training").add_argument
     add("--hidden", type=arg.whole(1), nargs="+", default=[512], metavar="N", help="layer widths")
     add("--epochs", type=arg.whole(1), default=60, metavar="N", help="passes over the data")
@@ -90,6 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part of each target that is spread evenly over the classes",
     )
     add("--test-fraction", type=arg.FRACTION, default=0.2, metavar="F", help="held-out part")
+    add(
+        "--validation-fraction",
+        type=arg.BELOW_ONE,
+        default=0.0,
+        metavar="F",
+        help="part of the other rows by which the training stops",
+    )
     add("--seed", type=arg.whole(0), default=0, metavar="N", help="of split, weights and order")
 
 
@@ -102,25 +106,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, comm: Communicator) -> int:
-    with agreed(comm):
-        settings = _settings(args)
-        if args.plot:
-            require_matplotlib()
-        table = read_table(args.data, args.label_column)
-        rng = np.random.default_rng(settings.seed)
-        problem = pose_problem(table, settings.test_fraction, rng)
-        identity = Identity.of(settings, table.source, problem)
-    same(comm, "settings", json.dumps([identity.settings, args.resume]))
-    same(comm, "data", identity.digest)
-    trainer = Trainer(settings, problem, rng, comm)
     with ExitStack() as stack:
-        output, saved = None, {}
+        folder: OutputFolder | None = None
         with agreed(comm):
+            settings = _settings(args)
+            if args.plot:
+                require_matplotlib()
+            # Before the data are read, which may take a while.
             if comm.rank == 0:
                 folder = stack.enter_context(output_folder(Path(args.output), is_weights_file))
+        with agreed(comm):
+            rng = np.random.default_rng(settings.seed)
+            data = load(args, settings, rng, quiet=args.quiet or comm.rank > 0)
+            identity = Identity.of(settings, data.source, data.problem)
+        same(comm, "settings", json.dumps([identity.settings, args.resume]))
+        same(comm, "data", identity.digest)
+        trainer = Trainer(settings, data.problem, rng, comm)
+        output, saved = None, {}
+        with agreed(comm):
+            if folder is not None:
                 seconds = args.checkpoint_every
                 checkpoint = Checkpoint(folder.path, folder.staging, identity, seconds)
-                output = Output(args, settings, table, problem, folder, checkpoint)
+                output = Output(args, settings, data, folder, checkpoint)
                 if args.resume:
                     saved = checkpoint.load()
                 else:

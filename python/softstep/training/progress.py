@@ -5,7 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+# Seconds before reading is worth a word, and between two of them on a terminal or elsewhere.
+PATIENCE = 1.0
+PAUSE = {True: 0.2, False: 5.0}
 
 
 class Progress:
@@ -82,3 +89,26 @@ def open_progress(name: str, parts: int, rows: int, quiet: bool, done: int = 0) 
         else:
             return Bar(tqdm, name, parts, rows, done)
     return Lines(name, parts)
+
+
+@contextmanager
+def open_bytes(name: str, size: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yield what is told how many of ``size`` bytes are done; shows it where it takes a while."""
+    terminal = sys.stderr.isatty()
+    last = [time.monotonic() + PATIENCE - PAUSE[terminal]]
+    shown: list[int] = []
+
+    def progress(done: int) -> None:
+        if quiet or time.monotonic() - last[0] < PAUSE[terminal]:
+            return
+        last[0] = time.monotonic()
+        part = f"{name}: {done / 1e6:.0f} MB" if size is None else f"{name}: {done / size:.0%}"
+        ends = {"end": ""} if terminal else {}
+        print(f"\r{part} " if terminal else part, file=sys.stderr, flush=True, **ends)
+        shown.append(done)
+
+    try:
+        yield progress
+    finally:
+        if shown and terminal:
+            print(file=sys.stderr)

@@ -35,9 +35,10 @@ class Identity:
     @classmethod
     def of(cls, settings: Settings, source: str, problem: Problem) -> Identity:
         """Take the fingerprint of the data as they are trained on: the file may have moved."""
-        digest = hashlib.sha256(json.dumps(problem.classes).encode())
-        constants = problem.standardise.mean, problem.standardise.scale
-        for array in (*constants, *problem.train, *problem.test):
+        conversion = problem.conversion
+        digest = hashlib.sha256(json.dumps([problem.classes, conversion.saved()]).encode())
+        rows = problem.train, problem.validation, problem.test
+        for array in (conversion.mean, conversion.scale, problem.features, problem.labels, *rows):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return cls(asdict(settings), source, digest.hexdigest())

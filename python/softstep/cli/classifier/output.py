@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict, dataclass
 
 from softstep.cli.classifier.checkpoint import Checkpoint
@@ -12,8 +13,8 @@ from softstep.cli.classifier.report import Counts, accuracy, per_class
 from softstep.cli.classifier.training import Trainer
 from softstep.cli.classifier.watch import Kept
 from softstep.cli.classifier.weights import Weights
+from softstep.cli.data.load import Data
 from softstep.cli.data.split import Problem
-from softstep.cli.data.table import Table
 from softstep.cli.files.results import (
     HISTORY,
     PICTURE,
@@ -31,16 +32,24 @@ class Output:
 
     args: argparse.Namespace
     settings: Settings
-    table: Table
-    problem: Problem
+    data: Data
     folder: OutputFolder
     checkpoint: Checkpoint
 
+    @property
+    def problem(self) -> Problem:
+        """What is trained on."""
+        return self.data.problem
+
     def announce(self, trainer: Trainer) -> None:
         """Print what is going to be done."""
+        if not self.args.quiet:
+            print("\n".join(self.data.notes), flush=True)
+        for warning in self.data.warnings:
+            print(f"softstep train: warning: {warning}", file=sys.stderr, flush=True)
         if self.args.quiet:
             return
-        train, test = len(self.problem.train[1]), len(self.problem.test[1])
+        train, test = len(self.problem.train), len(self.problem.test)
         ranks = f"; {trainer.comm.size} ranks" if trainer.comm.size > 1 else ""
         print(f"{self._title(trainer)}; {train} rows to train, {test} held out{ranks}", flush=True)
         if self.args.resume:
@@ -75,19 +84,20 @@ class Output:
 
     def _title(self, trainer: Trainer) -> str:
         layers, settings = "-".join(map(str, trainer.sizes)), self.settings
-        name = f"{self.table.source}: MLP {layers}"
+        name = f"{self.data.source}: MLP {layers}"
         return f"{name}, {settings.epochs} epochs, seed {settings.seed}"
 
     def _stage(self, kept: Kept) -> None:
-        table, problem = self.table, self.problem
+        data = self.data
         weights = Weights(
             kept.weights,
             kept.biases,
-            problem.standardise,
-            problem.classes,
-            list(table.columns) if table.named else [],
-            table.label_column,
-            {"data": table.source, **asdict(self.settings)},
+            data.problem.conversion,
+            data.problem.classes,
+            data.columns,
+            data.named,
+            data.label_column,
+            {"data": data.source, **asdict(self.settings)},
         )
         weights.save(self.folder.staging / WEIGHTS)
         write_history(self.folder.staging / HISTORY, Epoch, kept.history)

@@ -20,6 +20,7 @@ class Settings:
     momentum: float
     label_smoothing: float
     test_fraction: float
+    validation_fraction: float
     seed: int
 
 

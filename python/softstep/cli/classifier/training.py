@@ -54,17 +54,17 @@ class Trainer:
     ) -> None:
         self.settings = settings
         self.comm = comm
-        features, labels = problem.train
-        self.samples = Samples(features, labels, None, np.arange(len(labels)))
-        held_out = even_shard(len(problem.test[1]), comm)
+        self.samples = Samples(problem.features, problem.labels, None, problem.train)
+        held_out = even_shard(len(problem.test), comm)
         self.test_rows = held_out.total
-        self.test_features = problem.test[0][held_out.begin : held_out.end]
-        self.test_labels = problem.test[1][held_out.begin : held_out.end]
-        self.sizes = [features.shape[1], *settings.hidden, len(problem.classes)]
+        rows = problem.test[held_out.begin : held_out.end]
+        self.test_features, self.test_labels = problem.features[rows], problem.labels[rows]
+        self.sizes = [problem.features.shape[1], *settings.hidden, len(problem.classes)]
         self.weights, self.biases = initial_parameters(self.sizes, rng)
         self.rng = rng
-        self.batch_rows = min(settings.batch_size, len(labels))
-        rows = math.ceil(self.batch_rows / comm.size)
+        count = len(problem.train)
+        self.batch_rows = min(settings.batch_size, count)
+        most = math.ceil(self.batch_rows / comm.size)
         # The penalty is on the weights alone: a bias makes no function wilder.
         groups: list[dict[str, Any]] = [
             {"params": self.weights, "weight_decay": settings.weight_decay},
@@ -73,15 +73,15 @@ class Trainer:
         self.optimiser = ShardedOptimizer(
             groups, ss.SGD, settings.lr, comm=comm, momentum=settings.momentum
         )
-        self.model = MLP(self.weights, self.biases, rows, gradients=True)
+        self.model = MLP(self.weights, self.biases, most, gradients=True)
         # Where a step takes them without a copy.
         layers, gradients = len(self.weights), self.optimiser.grads
         self.model.weight_gradients = gradients[:layers]
         self.model.bias_gradients = gradients[layers:]
         self.evaluator = evaluator(self.weights, self.biases, len(self.test_labels))
-        self.batch = Batch.of(self.samples, rows)
-        self.predictions = np.empty(rows, np.intp)
-        self.epoch_steps = math.ceil(len(labels) / self.batch_rows)
+        self.batch = Batch.of(self.samples, most)
+        self.predictions = np.empty(most, np.intp)
+        self.epoch_steps = math.ceil(count / self.batch_rows)
         self.rate = SCHEDULES[settings.schedule](settings.lr, settings.epochs * self.epoch_steps)
         self.history: list[Epoch] = []
         self.position = Position(rng=rng.bit_generator.state)
@@ -97,7 +97,7 @@ class Trainer:
     def _epoch(self, control: Control) -> Epoch:
         at, count, size = self.position, len(self.samples.rows), self.batch_rows
         self.rng.bit_generator.state = at.rng
-        order = self.rng.permutation(count)
+        order = self.rng.permutation(self.samples.rows)
         while at.rows < count:
             rows = order[at.rows : at.rows + size]
             stop, save = self._step(rows, control)

@@ -10,25 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from softstep.cli.data.split import Standardiser
+from softstep.cli.data.conversion import Conversion
 from softstep.cli.errors import InputError
 from softstep.cli.files.archive import read_archive
 from softstep.training.network import Floats
 
-FORMAT = "softstep-mlp-1"
+FORMAT = "softstep-mlp-2"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A trained MLP with the standardisation of its features and the names of its classes."""
+    """A trained MLP with the conversion of its columns and the names of its classes."""
 
     weights: Sequence[Floats]
     biases: Sequence[Floats]
-    standardise: Standardiser
+    conversion: Conversion
     classes: list[str]
-    # The features' names (empty: they had none) and the label column at training.
+    # All columns of the file at training, by name or position, and which of them was the label.
     columns: list[str]
-    label_column: str
+    named: bool
+    label_column: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -36,10 +37,12 @@ class Weights:
         arrays: dict[str, Any] = {
             "format": np.array(FORMAT),
             "classes": np.array(self.classes),
-            "mean": self.standardise.mean,
-            "scale": self.standardise.scale,
-            "limit": np.array(self.standardise.limit),
+            "mean": self.conversion.mean,
+            "scale": self.conversion.scale,
+            "limit": np.array(self.conversion.limit),
+            "conversion": np.array(json.dumps(self.conversion.saved())),
             "columns": np.array(self.columns, np.str_),
+            "named": np.array(self.named),
             "label_column": np.array(self.label_column),
             "settings": np.array(json.dumps(self.settings)),
         }
@@ -68,9 +71,15 @@ def load_weights(path: Path) -> Weights:
         loaded = Weights(
             [arrays[f"weight{layer}"] for layer in range(layers)],
             [arrays[f"bias{layer}"] for layer in range(layers)],
-            Standardiser(arrays["mean"], arrays["scale"], float(arrays["limit"])),
+            Conversion.loaded(
+                json.loads(str(arrays["conversion"])),
+                arrays["mean"],
+                arrays["scale"],
+                float(arrays["limit"]),
+            ),
             arrays["classes"].tolist(),
             arrays["columns"].tolist(),
+            bool(arrays["named"]),
             str(arrays["label_column"]),
             json.loads(str(arrays["settings"])),
         )
@@ -81,7 +90,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def _check_shapes(loaded: Weights, problem: str) -> None:
-    inputs = loaded.standardise.mean.shape
+    inputs = loaded.conversion.mean.shape
     for layer, (weight, bias) in enumerate(zip(loaded.weights, loaded.biases, strict=True)):
         expected = (*inputs, *bias.shape)
         if weight.ndim != 2 or weight.shape != expected or weight.dtype != np.float32:

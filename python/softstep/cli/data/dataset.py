@@ -1,88 +1,70 @@
-"""Read a data set: the embedded digits, an .npz or a .csv file."""
+"""Read a data set: the embedded digits, or a file of whatever kind."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from pathlib import Path
+from collections.abc import Collection
 
 import numpy as np
 
-from softstep.cli.data.csv import read_csv
+from softstep.cli.data.arff import read_arff
+from softstep.cli.data.arrays import read_arrays
+from softstep.cli.data.column import Numbers
+from softstep.cli.data.dialect import Reading
+from softstep.cli.data.parquet import read_parquet
+from softstep.cli.data.source import Source
 from softstep.cli.data.table import Table
+from softstep.cli.data.text import read_text
 from softstep.cli.errors import InputError
 from softstep.cli.extras import demo_module
 
 DATA_HELP = """\
 data:
-  digits     scikit-learn's 1797 handwritten digits of 8 x 8 pixels
-  FILE.npz   arrays X (rows, features) of numbers and y (rows,) of class labels
-  FILE.csv   comma-separated numbers, a row per line, and one column of labels; a first line
-             without a number in it is the header
-Labels are whole numbers or text."""
+  digits       scikit-learn's 1797 handwritten digits of 8 x 8 pixels
+  FILE         a text table (.csv, .tsv, .txt, .data, ...), a row per line, its cells separated by
+               commas, semicolons, tabs or spaces, with a header line or without; .arff; .parquet;
+               .npz with arrays X and y (or x_train and y_train, arr_0 and arr_1, sparse ones);
+               text also packed as .gz, .bz2, .xz, .zip
+  -            a text table on standard input"""
+BINARY = {
+    ".xls": "a spreadsheet", ".xlsx": "a spreadsheet", ".ods": "a spreadsheet",
+    ".json": "JSON", ".pkl": "a pickle", ".pickle": "a pickle", ".mat": "MATLAB's format",
+    ".h5": "HDF5", ".hdf5": "HDF5",
+}  # fmt: skip
 
 
 def read_table(
-    source: str,
-    label_column: str | None,
+    data: str,
+    reading: Reading,
+    known: Collection[str],
     *,
-    expected: int | None = None,
-    remembered: str | None = None,
+    quiet: bool,
+    others_as_texts: bool = False,
 ) -> Table:
-    """Read ``source``: ``digits`` or a path.
+    """Read what ``--data`` names; ``known`` are names by which a header is told from a row.
 
-    For saved weights, ``expected`` is their number of features (labels may be missing then) and
-    ``remembered`` the label column at training, used if the user names none.
+    ``others_as_texts``: columns with names that are not known are kept as they are in the file.
     """
-    try:
-        if source == "digits":
-            table = _read_digits()
-        elif Path(source).suffix.lower() == ".npz":
-            table = _read_npz(source)
-        elif Path(source).suffix.lower() == ".csv":
-            table = read_csv(source, label_column or remembered, expected)
-        else:
-            raise InputError(f"--data: expected digits, a .npz or a .csv file, got {source!r}")
-    except OSError as error:
-        raise InputError(f"{source}: cannot be read: {error.strerror or error}") from error
-    got = table.features.shape[1]
-    if expected not in (None, got):
-        raise InputError(f"{source}: expected {expected} features, as in training, got {got}")
-    if label_column is not None and not table.label_column:
-        raise InputError(f"--label-column {label_column}: there is no label column in {source}")
-    table.check_finite()
-    return table
+    if data == "digits":
+        return _read_digits()
+    source = Source.of(data)
+    if source.suffix in BINARY:
+        raise InputError(
+            f"{data}: expected a table of text, .parquet or .npz, got {BINARY[source.suffix]}: "
+            f"save it as .csv"
+        )
+    if source.suffix in (".npz", ".npy"):
+        return read_arrays(source)
+    if source.suffix == ".parquet":
+        return read_parquet(source)
+    if source.suffix == ".arff":
+        return read_arff(source, reading, quiet)
+    return read_text(source, reading, known, quiet, others_as_texts)
 
 
 def _read_digits() -> Table:
     datasets = demo_module("sklearn.datasets", "scikit-learn", "the digits data set")
     digits = datasets.load_digits()
-    return Table("digits", digits.data, digits.target, _positions(digits.data.shape[1]))
-
-
-def _read_npz(source: str) -> Table:
-    with open(source, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise InputError(f"{source}: expected an .npz archive as numpy.savez writes it")
-        file.seek(0)
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in ("X", "y") if name in archive}
-                names = ", ".join(archive) or "none"
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{source}: cannot be read as .npz: {error}") from error
-    if "X" not in arrays:
-        raise InputError(f"{source}: expected an array X (rows, features), got arrays: {names}")
-    features, labels = arrays["X"], arrays.get("y")
-    if features.ndim != 2 or 0 in features.shape:
-        raise InputError(f"{source}: X: expected shape (rows, features), got {features.shape}")
-    if features.dtype.kind not in "fiub":
-        raise InputError(f"{source}: X: expected numbers, got dtype {features.dtype}")
-    if labels is not None and labels.shape != (len(features),):
-        raise InputError(f"{source}: y: expected shape ({len(features)},), got {labels.shape}")
-    columns = _positions(features.shape[1])
-    return Table(source, np.asarray(features, np.float64), labels, columns)
-
-
-def _positions(count: int) -> tuple[str, ...]:
-    return tuple(str(column) for column in range(count))
+    pixels = np.ascontiguousarray(digits.data.T)
+    columns = tuple(Numbers(str(position), values) for position, values in enumerate(pixels))
+    labels = Numbers("y", digits.target.astype(np.float64))
+    return Table("digits", columns, label=labels, apart=True)

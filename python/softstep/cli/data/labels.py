@@ -1,4 +1,4 @@
-"""Class labels: from the whole numbers or the text of a file to indices 0 ... C - 1."""
+"""Class labels: from the whole numbers or the text of a column to indices 0 ... C - 1."""
 
 from __future__ import annotations
 
@@ -8,81 +8,99 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softstep.cli.data.table import Table
+from softstep.cli.data.column import Texts, number_text, parsed
+from softstep.cli.data.label import OPTION, Label
+from softstep.cli.data.table import Table, some
 from softstep.cli.errors import InputError
 
 Indices = NDArray[np.int64]
+# More distinct whole numbers than this, with a few rows each, are measured, not classes.
+MEASURED, ROWS_EACH = 100, 10
 
 
-def encode_labels(table: Table, classes: Sequence[str] | None = None) -> tuple[Indices, list[str]]:
-    """Return the class index of each row and the class names.
-
-    The names are ``classes``, or all labels that occur, sorted: as numbers if all of them are.
-    """
-    labels = table.labels
-    if labels is None:
-        raise InputError(f"{table.source}: expected an array y of class labels")
-    if labels.dtype.kind not in "fiubUS":
-        raise InputError(f"{table.source}: y: expected numbers or text, got dtype {labels.dtype}")
-    values, first_rows, positions = np.unique(labels, return_index=True, return_inverse=True)
-    names = [
-        _class_name(value, table.place(int(row)))
-        for value, row in zip(values.tolist(), first_rows, strict=True)
-    ]
-    if classes is None:
-        classes = sorted(set(names), key=_sort_key(names))
-    index = {name: position for position, name in enumerate(classes)}
-    unknown = [int(row) for name, row in zip(names, first_rows, strict=True) if name not in index]
-    if unknown:
-        row = min(unknown)
-        some = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
-        raise InputError(
-            f"{table.place(row)}: expected a label that the weights know ({some}), "
-            f"got {_class_name(labels[row], table.place(row))!r}"
-        )
-    indices = np.array([index[name] for name in names], np.int64)
-    return indices[positions.reshape(-1)], list(classes)
-
-
-def check_classes(table: Table, labels: Indices, classes: Sequence[str]) -> None:
-    """Refuse a single class, and a class too small for a training and a test row."""
+def encode(table: Table, label: Label) -> tuple[Indices, list[str]]:
+    """Return the class index of each row of ``table`` and the class names, sorted."""
+    column = label.column.texts().used()
+    _refuse_measured(table, label, column)
+    named = column.recoded([_class_name(level) for level in column.levels])
+    order = sorted(range(len(named.levels)), key=lambda k: _key(named.levels)(named.levels[k]))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    classes = [named.levels[k] for k in order]
     if len(classes) < 2:
-        raise InputError(f"{table.source}: expected two classes or more, got only {classes[0]!r}")
-    counts = np.bincount(labels, minlength=len(classes))
-    smallest = int(np.argmin(counts))
-    if counts[smallest] < 2:
-        row = int(np.flatnonzero(labels == smallest)[0])
         raise InputError(
-            f"{table.place(row)}: expected two rows or more of every class (one to train, one to "
-            f"test), got one of class {classes[smallest]!r}"
+            f"{table.source}: label {label}: expected two classes or more, got only "
+            f"{classes[0]!r}; {label.advice}"
         )
+    return rank[named.codes], classes
 
 
-def _class_name(value: Any, place: str) -> str:
+def encode_known(table: Table, column: Texts, classes: Sequence[str]) -> Indices:
+    """Return the index of each row's label among ``classes``, -1 where there is none."""
+    column = column.used()
+    index = {name: position for position, name in enumerate(classes)}
+    names = [_class_name(level) for level in column.levels]
+    unknown = [k for k, name in enumerate(names) if name not in index]
+    if unknown:
+        row = int(np.argmax(np.isin(column.codes, unknown)))
+        raise InputError(
+            f"{table.place(row)}: expected a label that the weights know ({some(classes)}), got "
+            f"{names[column.codes[row]]!r}"
+        )
+    return np.array([*(index[name] for name in names), -1], np.int64)[column.codes]
+
+
+def rare(labels: Indices, class_count: int) -> Indices:
+    """Return the classes of one row: too few for one to train and one to test."""
+    return np.flatnonzero(np.bincount(labels, minlength=class_count) < 2)
+
+
+def refuse_rare(table: Table, label: Label, labels: Indices, classes: Sequence[str]) -> None:
+    """Refuse classes of one row."""
+    few = rare(labels, len(classes))
+    if not few.size:
+        return
+    row = int(np.argmax(labels == few[0]))
+    others = f", as have {len(few) - 1} more classes" if len(few) > 1 else ""
+    raise InputError(
+        f"{table.place(row)}: label {label}: expected two rows or more of every class (one to "
+        f"train, one to test), class {classes[few[0]]!r} has one{others}: --rare-classes drop "
+        f"leaves them out{'; ' + label.advice if label.advice else ''}"
+    )
+
+
+def _refuse_measured(table: Table, label: Label, column: Texts) -> None:
+    """Refuse labels that are measured numbers."""
+    numbers = [parsed(level) for level in column.levels]
+    if None in numbers:
+        return
+    values = [number for number in numbers if number is not None]
+    whole = all(number.is_integer() for number in values)
+    gaps = not whole or max(values) - min(values) >= len(values)
+    many = len(values) > MEASURED and len(column) < ROWS_EACH * len(values) and gaps
+    if whole and not many:
+        return
+    first = next((k for k, number in enumerate(values) if not number.is_integer()), 0)
+    row = int(np.argmax(column.codes == first))
+    raise InputError(
+        f"{table.place(row)}: label {label}: expected classes (whole numbers or texts), got "
+        f"{len(values)} different numbers as {column.levels[first]}: cut them into classes first, "
+        f"or fit numbers with softstep.sklearn.MLPRegressor; {OPTION}"
+    )
+
+
+def _class_name(text: str) -> str:
     """Return the name of a class: 3, 3.0, "3" and " 3.0 " are one class, named 3."""
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     text = text.strip()
-    if not text:
-        raise InputError(f"{place}: expected a label, got nothing")
-    number = _number(text)
-    if number is None:
+    number = parsed(text)
+    if number is None or not np.isfinite(number):
         return text
-    if not number.is_integer():
-        raise InputError(f"{place}: expected a label (a whole number or text), got {text}")
-    return str(int(text)) if text.lstrip("+-").isdigit() else str(int(number))
+    return str(int(text)) if text.lstrip("+-").isdigit() else number_text(number)
 
 
-def _number(text: str) -> float | None:
-    # Python reads 1_2 as 12, which would merge two classes.
-    if "_" in text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _key(names: Sequence[str]) -> Any:
+    return (lambda name: (0, int(name), name)) if all(_whole(name) for name in names) else str
 
 
-def _sort_key(names: Sequence[str]) -> Any:
-    if all(_number(name) is not None for name in names):
-        return int
-    return str
+def _whole(name: str) -> bool:
+    return name.lstrip("+-").isdigit()

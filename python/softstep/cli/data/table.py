@@ -1,43 +1,99 @@
-"""A table of features and labels, wherever it came from."""
+"""A table: columns of equal length, wherever they came from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softstep.cli.data.column import Column
 from softstep.cli.errors import InputError
 
 
 @dataclass(frozen=True)
 class Table:
-    """Features (rows, columns) and, if there are any, one raw label per row."""
+    """Columns as they were read, and what was noticed on the way."""
 
     source: str
-    features: NDArray[np.float64]
-    labels: NDArray[Any] | None
-    # The features' names, or their 0-based positions if the source has no names.
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
+    # Without names the columns are called by their positions.
     named: bool = False
-    # Name or position of the column that the labels came from, if they came from one.
-    label_column: str = ""
-    # The line of each row, if the source has lines.
-    lines: NDArray[np.int64] | None = None
+    # What was found out about the file, for the user to know.
+    notes: tuple[str, ...] = ()
+    # The label column, where the kind of file says it, and the rows that are to be held out.
+    label: Column | None = None
+    # Whether labels are an array beside the features, and no column of them.
+    apart: bool = False
+    held_out: int = 0
+    # The rows of the file that are left, if not all are, and where in it a row is.
+    rows: NDArray[np.int64] | None = None
+    locate: Callable[[int], str] = "row {}".format
+
+    def __len__(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [column.name for column in self.columns]
 
     def place(self, row: int) -> str:
         """Say where ``row`` is, for a message."""
-        where = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
-        return f"{self.source}, {where}"
+        return f"{self.source}, {self.locate(row if self.rows is None else int(self.rows[row]))}"
 
-    def check_finite(self) -> None:
-        """Refuse a NaN or an infinity, naming the first."""
-        finite = np.isfinite(self.features)
-        if finite.all():
-            return
-        row, column = (int(index) for index in np.argwhere(~finite)[0])
-        raise InputError(
-            f"{self.place(row)}, column {self.columns[column]}: "
-            f"expected a finite number, got {self.features[row, column]}"
+    def noted(self, *notes: str) -> Table:
+        """Return the table with more notes."""
+        return replace(self, notes=self.notes + notes)
+
+    def take(self, rows: NDArray[Any]) -> Table:
+        """Return the table of these rows, a mask or indices."""
+        kept = np.arange(len(self))[rows]
+        return replace(
+            self,
+            columns=tuple(column.take(kept) for column in self.columns),
+            label=None if self.label is None else self.label.take(kept),
+            held_out=int(np.count_nonzero(kept >= len(self) - self.held_out)),
+            rows=kept if self.rows is None else self.rows[kept],
         )
+
+    def without(self, names: Collection[str]) -> Table:
+        """Return the table without these columns."""
+        return replace(self, columns=tuple(c for c in self.columns if c.name not in names))
+
+    def position(self, column: str, option: str) -> int:
+        """Return the position of the column that ``option`` names, or of which it is the position.
+
+        A name counts in any case if it has no equal; a position is counted from the end if it is
+        negative, as in Python.
+        """
+        found = matching(self.names, column)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{self.source}: {option}: expected one column {column!r}, got {len(found)}"
+            )
+        count = len(self.columns)
+        try:
+            return range(count)[int(column)]
+        except (ValueError, IndexError):
+            header = some(self.names) if self.named else "the file has no header line"
+            raise InputError(
+                f"{self.source}: {option}: expected a position from {-count} to {count - 1} or a "
+                f"name ({header}), got {column!r}"
+            ) from None
+
+
+def matching(names: Sequence[str], wanted: str) -> list[int]:
+    """Return where ``wanted`` is among ``names``, in any case if nowhere in its own."""
+    exact = [k for k, name in enumerate(names) if name == wanted]
+    lower = wanted.strip().lower()
+    return exact or [k for k, name in enumerate(names) if name.strip().lower() == lower]
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of ``names`` for a message."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

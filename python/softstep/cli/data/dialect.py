@@ -1,0 +1,196 @@
+"""How a text table is written: encoding, separator, comments, found in its first lines."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from softstep.cli.data.column import parsed
+from softstep.cli.errors import InputError
+
+# Bytes and lines at the start of a file that it is judged by.
+SAMPLE_BYTES, SAMPLE_LINES = 1 << 18, 200
+# In the order of preference where two fit as well.
+SEPARATORS = ("\t", ";", ",", "|")
+SPACES = " "
+NAMES = {"\t": "tab", SPACES: "spaces"}
+BY_NAME = {
+    "tab": "\t",
+    "\\t": "\t",
+    "space": SPACES,
+    "spaces": SPACES,
+    "comma": ",",
+    "semicolon": ";",
+}
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+# A first line that is only for spreadsheets.
+EXCEL_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user said about the file; what is None is found out."""
+
+    separator: str | None = None
+    header: bool | None = None
+    encoding: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The way in which a text table is written."""
+
+    encoding: str
+    separator: str
+    # Lines that begin with it are comments; "" where there are none.
+    comment: str
+    quote: str = '"'
+    # Spaces around the cells.
+    padded: bool = False
+    decimal_comma: bool = False
+    # Lines before the table.
+    skipped: int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the bytes can be parsed as they are, but for their separator."""
+        utf8 = self.encoding in ("utf-8", "utf-8-sig")
+        return utf8 and not (self.comment or self.padded or self.separator == SPACES)
+
+    def described(self) -> list[str]:
+        """Return what is not as in every file."""
+        said = []
+        if self.separator != ",":
+            said.append(f"separated by {NAMES.get(self.separator, repr(self.separator))}")
+        if self.encoding not in ("utf-8", "utf-8-sig"):
+            said.append(f"read as {self.encoding}")
+        if self.comment == "#":
+            said.append("lines with # left out")
+        if self.decimal_comma:
+            said.append("decimal commas")
+        return said
+
+
+def find_dialect(
+    source: str, start: bytes, whole: bool, reading: Reading
+) -> tuple[Dialect, list[str]]:
+    """Judge the ``start`` of a file, which is the ``whole`` of it or not; return its lines, too."""
+    encoding = reading.encoding or _encoding(source, start)
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(start, whole)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise InputError(f"{source}: --encoding {encoding}: {error}") from error
+    if "\0" in text:
+        raise InputError(f"{source}: expected text, got bytes that are none")
+    lines = text.splitlines()
+    lines = (lines if whole or len(lines) == 1 else lines[:-1])[:SAMPLE_LINES]
+    excel = EXCEL_LINE.fullmatch(lines[0]) if lines else None
+    skipped = 1 if excel else 0
+    comment = _comment(lines) if reading.comment is None else reading.comment
+    table = [line for line in lines[skipped:] if line.strip() and not is_comment(line, comment)]
+    if reading.separator is not None:
+        separator = BY_NAME.get(reading.separator.lower(), reading.separator)
+    else:
+        separator = excel[1] if excel else _separator(table)
+    dialect = Dialect(encoding, separator, comment, skipped=skipped)
+    cells = [cell for row in cut(table, dialect) for cell in row]
+    padded = separator != SPACES and any(
+        re.search(rf"{re.escape(separator)} |[^\s] +{re.escape(separator)}|^ | $", line)
+        for line in table
+    )
+    comma = separator != "," and _decimal_comma(cells)
+    return Dialect(encoding, separator, comment, '"', padded, comma, skipped), lines[skipped:]
+
+
+def is_comment(line: str, comment: str) -> bool:
+    """Return whether ``line`` is one."""
+    return bool(comment) and line.lstrip().startswith(comment)
+
+
+def cut(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
+    """Return the cells of ``lines``, without the spaces around them."""
+    spaces = dialect.separator == SPACES
+    if spaces:
+        lines = [" ".join(line.split()) if '"' not in line else line.strip() for line in lines]
+    reader = csv.reader(
+        lines, delimiter=dialect.separator, quotechar=dialect.quote, skipinitialspace=True
+    )
+    return [[pointed(cell.strip(), dialect) for cell in row] for row in reader]
+
+
+def pointed(cell: str, dialect: Dialect) -> str:
+    """Return a number with its decimal comma as a point, anything else as it is."""
+    return (
+        cell.replace(",", ".") if dialect.decimal_comma and DECIMAL_COMMA.fullmatch(cell) else cell
+    )
+
+
+def _encoding(source: str, start: bytes) -> str:
+    for mark, encoding in MARKS:
+        if start.startswith(mark):
+            return encoding
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return western(start)
+    return "utf-8"
+
+
+def western(content: bytes) -> str:
+    """Return the encoding of text from before UTF-8; Windows' has signs where Latin-1 has none."""
+    try:
+        content.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252" if any(0x80 <= byte < 0xA0 for byte in content) else "latin-1"
+
+
+def _comment(lines: Sequence[str]) -> str:
+    """Return "#" or "%" if some lines are comments with it, not rows that happen to begin so."""
+    for sign in ("#", "%"):
+        found = [line for line in lines if is_comment(line, sign)]
+        first = bool(found) and found[0] is lines[0]
+        if len(found) < len(lines) and (
+            first or any(not re.search("[,;\t|]", line) for line in found)
+        ):
+            return sign
+    return ""
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return the separator under which the lines have as many cells, and the most numbers."""
+    scores = {}
+    for separator in (*SEPARATORS, SPACES):
+        rows = cut(lines, Dialect("utf-8", separator, ""))
+        # Cells after the last separator of a line may be missing in the header.
+        widths = Counter(len(row) for row in rows)
+        width, count = widths.most_common(1)[0] if widths else (1, 0)
+        if width > 1:
+            cells = [cell for row in rows[1:] or rows for cell in row]
+            numbers = sum(
+                parsed(cell) is not None or bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells
+            )
+            regular = count >= 0.9 * (len(rows) - 1)
+            scores[separator] = (
+                regular,
+                round(numbers / max(1, len(cells)), 2),
+                separator != SPACES,
+            )
+    return max(scores, key=lambda separator: scores[separator]) if scores else ","
+
+
+def _decimal_comma(cells: Sequence[str]) -> bool:
+    """Return whether numbers have a comma and none a point."""
+    commas = sum(bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
+    points = sum("." in cell and parsed(cell) is not None for cell in cells)
+    return commas > 0 and points == 0

@@ -1,0 +1,42 @@
+"""Read a .parquet file by polars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from softstep.cli.data.column import Column, Numbers, Texts
+from softstep.cli.data.source import Source
+from softstep.cli.data.table import Table
+from softstep.cli.errors import InputError
+from softstep.cli.extras import demo_module
+
+
+def read_parquet(source: Source) -> Table:
+    """Read all columns; those that are neither numbers nor texts become texts."""
+    polars = demo_module("polars", "polars", "a .parquet file")
+    try:
+        with source.open_as_it_is() as file:
+            frame = polars.read_parquet(file)
+    except OSError as error:
+        raise InputError(f"{source.name}: cannot be read: {error.strerror or error}") from error
+    except polars.exceptions.PolarsError as error:
+        raise InputError(f"{source.name}: cannot be read as .parquet: {error}") from error
+    columns = tuple(_column(polars, source, frame, name) for name in frame.columns)
+    if not columns or not len(columns[0]):
+        raise InputError(f"{source.name}: expected rows, got none")
+    return Table(source.name, columns, True)
+
+
+def _column(polars: Any, source: Source, frame: Any, name: str) -> Column:
+    # Out of the frame, so that no column is there twice for long.
+    series = frame.drop_in_place(name)
+    if series.dtype.is_nested():
+        raise InputError(
+            f"{source.name}, column {name}: expected numbers or text, got {series.dtype}"
+        )
+    if series.dtype.is_numeric():
+        return Numbers(name, series.cast(polars.Float64).to_numpy())
+    cells = series.cast(polars.String)
+    levels = cells.drop_nulls().unique(maintain_order=True)
+    codes = cells.cast(polars.Enum(levels)).to_physical().cast(polars.Int32).fill_null(-1)
+    return Texts(name, codes.to_numpy(), tuple(levels.to_list()))
