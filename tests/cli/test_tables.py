@@ -19,8 +19,7 @@ def train(folder: Path, *words: str, status: int = 0) -> tuple[str, str]:
     stdout, stderr = softstep("train", *options, *words, cwd=folder, status=status)
     stdout = re.sub(r"(t\.csv: |; )read by Python, slowly: .* brings polars\n", "\n", stdout)
     lines = [line for line in stderr.splitlines(True) if not line.startswith("epoch")]
-    return stdout.lstrip("
-"), "".join(lines)
+    return stdout.lstrip("\n"), "".join(lines)
 
 
 def conversion(folder: Path) -> dict[str, dict[str, object]]:
