@@ -1,11 +1,13 @@
 """What the tests of the PyTorch front end share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 import softstep as ss
+import softstep.torch as st
 
 # Every option of the cross-entropy that is no tensor, at least once; sparse and soft targets apart.
 OPTIONS: list[dict[str, Any]] = [
@@ -63,3 +65,47 @@ def of_numpy(logits: torch.Tensor, **arguments: Any) -> tuple[Any, Any]:
         logits.detach().numpy(), arrays.pop("target"), axis=1, **arrays
     )
     return np.asarray(loss), gradient
+
+
+Pair = tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
+
+
+def _pairs() -> dict[str, Pair]:
+    functional = torch.nn.functional
+    target = torch.tensor([0, 1, -100, 4])
+    soft = torch.linspace(0, 1, 20, dtype=torch.float64).reshape(4, 5)
+    weight = torch.linspace(1, 2, 5, dtype=torch.float64)
+
+    def like(tensor: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        dtype = x.dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(x.device, dtype)
+
+    head = torch.linspace(-1, 1, 30, dtype=torch.float64).sin().reshape(6, 5)
+    pairs: dict[str, Pair] = {
+        "softmax": (lambda x: st.softmax(x, 1, temperature=2.0), lambda x: (x / 2).softmax(1)),
+        "log_softmax": (lambda x: st.log_softmax(x, 0), lambda x: x.log_softmax(0)),
+        "logsumexp": (lambda x: st.logsumexp(x, -1), lambda x: x.logsumexp(-1)),
+        "logsumexp of both axes": (
+            lambda x: st.logsumexp(x, (0, 1), True),
+            lambda x: x.logsumexp((0, 1), True),
+        ),
+        "soft targets": (
+            lambda x: st.cross_entropy(x, like(soft, x)),
+            lambda x: functional.cross_entropy(x, like(soft, x)),
+        ),
+    }
+    for reduction in ("mean", "sum", "none"):
+        loss: dict[str, Any] = {"reduction": reduction, "label_smoothing": 0.1}
+        pairs[f"cross_entropy, {reduction}"] = (
+            lambda x, o=loss: st.cross_entropy(x, like(target, x), like(weight, x), **o),
+            lambda x, o=loss: functional.cross_entropy(x, like(target, x), like(weight, x), **o),
+        )
+        pairs[f"linear_cross_entropy, {reduction}"] = (
+            lambda x, o=loss: st.linear_cross_entropy(x, like(head, x), like(target, x), **o),
+            lambda x, o=loss: functional.cross_entropy(x @ like(head, x).t(), like(target, x), **o),
+        )
+    return pairs
+
+
+FUNCTIONS = _pairs()
+"""Functions of a matrix of 4 x 5: ours, and what PyTorch has for it."""

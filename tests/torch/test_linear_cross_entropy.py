@@ -125,10 +125,6 @@ def test_traced_calls_take_all_logits() -> None:
 def test_refusals() -> None:
     hidden, weight, _ = operands()
     target = torch.tensor([0, 3, 1, 8, 8, 1])
-    loss = st.linear_cross_entropy(hidden, weight, target)
-    (gradient,) = torch.autograd.grad(loss, hidden, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative"):
-        gradient.sum().backward()
     with pytest.raises(RuntimeError, match="class_weight: expected a tensor that does not require"):
         st.linear_cross_entropy(hidden, weight, target, weight=torch.ones(9, requires_grad=True))
     with pytest.raises(IndexError, match="row 1 has the value 9"):

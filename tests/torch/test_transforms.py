@@ -102,12 +102,24 @@ def test_vmap_over_targets_and_probabilities() -> None:
     torch.testing.assert_close(gradients, torch.stack(expected))
 
 
-def test_second_derivatives_of_a_transform_are_refused() -> None:
-    def f(x: Any) -> Any:
-        return st.cross_entropy(x, torch.tensor([0, 1]))
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+def test_compiled_transforms(dynamo: None, name: str) -> None:
+    f = FUNCTIONS[name]
 
-    with pytest.raises(RuntimeError, match="no second derivative"):
-        torch.func.grad(lambda x: torch.func.grad(f)(x).square().sum())(torch.randn(2, 3))
+    def scalar(x: Any) -> Any:
+        return (f(x) ** 2).sum()
+
+    x = torch.randn(4, 5)
+    batch = torch.randn(3, 4, 5)
+    for transformed, given in (
+        (torch.func.grad(scalar), x),
+        (torch.func.hessian(scalar), x),
+        (torch.vmap(torch.func.grad(scalar)), batch),
+        (lambda x: torch.func.jvp(scalar, (x,), (x.cos(),)), x),
+    ):
+        compiled = torch.compile(transformed, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(given), transformed(given))
 
 
 @pytest.mark.parametrize("kind", ["classes", "probabilities", "sparse"])

@@ -1,10 +1,18 @@
-"""Cross-entropy composed of PyTorch's operations: for tensors that are not on the CPU."""
+"""Cross-entropy composed of PyTorch's operations, to rounding what the kernels compute.
+
+For tensors that are not on the CPU, and for whatever only operations of PyTorch go through: forward
+mode, second derivatives, torch.func, torch.jit, subclasses, options that require grad.
+"""
+
+from typing import Any
 
 import torch
 
 import softstep._core as _core
 from softstep.losses.options import Options
-from softstep.torch._tensors import wide_dtype
+from softstep.torch import _composed_softmax
+from softstep.torch._numbers import floats
+from softstep.torch._tensors import is_compiling, sizes, wide_dtype
 
 
 def cross_entropy(
@@ -15,54 +23,75 @@ def cross_entropy(
     sample_weight: torch.Tensor | None,
     options: Options,
 ) -> torch.Tensor:
-    """Return the loss that the kernels compute, to rounding."""
-    x = logits.to(wide_dtype(logits.dtype)).movedim(0 if logits.ndim == 1 else 1, -1)
-    share = torch.ones_like(x[..., 0]) if sample_weight is None else sample_weight.to(x.dtype)
-    kept = share != 0
+    """Return the loss."""
     by_class = probabilities is None and not target.is_floating_point()
-    _core.cross_entropy_numbers(by_class, **options._asdict())  # refuses what does not fit
-    if by_class:
-        kept = kept & (target != options.ignore_index)
-    elif probabilities is not None:
-        kept = kept & (target != options.ignore_index).any(-1)
+    if not is_compiling():  # refuses what does not fit
+        _core.cross_entropy_numbers(by_class, **floats(options))
+    axis = 0 if logits.ndim == 1 else 1
+    _check_shapes(logits, axis, target, probabilities, weight, sample_weight)
+    x = logits.to(wide_dtype(logits.dtype)).movedim(axis, -1)
+    target = target.movedim(axis, -1) if target.is_floating_point() else target.long()
+    kept, share = counting(target, probabilities, sample_weight, options.ignore_index, x)
     # What an ignored row holds must not reach any sum.
     x = x.masked_fill(~kept.unsqueeze(-1), 0)
     allowed = x != -torch.inf
     if options.softcap is not None:
         x = torch.where(allowed, options.softcap * torch.tanh(x / options.softcap), x)
     x = x / options.temperature
-    lse = torch.logsumexp(x, -1)
-    nll = lse.unsqueeze(-1) - x
+    nll = -_composed_softmax.log_softmax(x, -1)
     w = torch.ones_like(nll[..., :1]) if weight is None else weight.to(x.dtype).expand_as(nll)
-    eps = options.label_smoothing
     if by_class or probabilities is not None:
         points = target.unsqueeze(-1) if by_class else target
-        given = points != options.ignore_index
-        index = points.masked_fill(~given, 0).long()
-        mass = given.to(x.dtype) if probabilities is None else probabilities.to(x.dtype) * given
+        given = (points != options.ignore_index) & kept.unsqueeze(-1)
+        index = points.masked_fill(~given, 0)
+        mass = given.to(x.dtype)
+        if probabilities is not None:
+            mass = probabilities.to(x.dtype).masked_fill(~given, 0)
         at = w.expand_as(nll).gather(-1, index)
-        own = nll.gather(-1, index)
-        loss = _dot((1 - eps) * mass * at, _focused(own, options.gamma))
+        own = _dot(mass * at, _focused(nll.gather(-1, index), options.gamma))
     else:
-        index, at = target.new_zeros((*target.shape[:1], 0)).long(), w
-        q = target.movedim(0 if logits.ndim == 1 else 1, -1).to(x.dtype)
-        loss = _dot((1 - eps) * q * w, nll)
-    if eps:
+        index, at = target.new_zeros((*target.shape[:-1], 0), dtype=torch.long), w
+        own = _dot(target.to(x.dtype).masked_fill(~kept.unsqueeze(-1), 0) * w, nll)
+    eps = options.label_smoothing
+    loss = own
+    if _given(eps):
         spread = torch.ones_like(nll)
         if options.smoothing == "allowed":
             spread = allowed.to(x.dtype)
         elif options.smoothing == "exclude_target":
             spread = spread.scatter(-1, index, 0.0)
         spread = spread / spread.sum(-1, keepdim=True).clamp(min=1)
-        loss = loss + _dot(eps * spread * w, nll)
-    share = share.masked_fill(~kept, 0)
-    z = options.z_loss * lse.square() if options.z_loss else torch.zeros_like(lse)
-    loss, z = share * loss.masked_fill(~kept, 0), share * z.masked_fill(~kept, 0)
+        loss = eps * _dot(spread * w, nll)
+        if isinstance(eps, torch.Tensor) or eps != 1:
+            loss = loss + (1 - eps) * own
+    loss, z = share * loss.masked_fill(~kept, 0), torch.zeros_like(share)
+    if _given(options.z_loss):
+        lse = _composed_softmax.logsumexp(x, -1)
+        z = share * (options.z_loss * lse.square()).masked_fill(~kept, 0)
     if options.reduction == "none":
         return loss + z
     if options.reduction == "sum":
         return (loss + z).sum()
     return _mean(loss, z, share, at[..., 0] if by_class and weight is not None else None, options)
+
+
+def counting(
+    target: torch.Tensor,
+    probabilities: torch.Tensor | None,
+    sample_weight: torch.Tensor | None,
+    ignore_index: int,
+    like: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which rows count, and how much; `like` has classes on the last axis."""
+    share = torch.ones_like(like[..., 0])
+    if sample_weight is not None:
+        share = sample_weight.to(like.dtype)
+    kept = share != 0
+    if probabilities is not None:
+        kept = kept & (target != ignore_index).any(-1)
+    elif not target.is_floating_point():
+        kept = kept & (target != ignore_index)
+    return kept, share.masked_fill(~kept, 0)
 
 
 def _mean(
@@ -76,24 +105,56 @@ def _mean(
         return (loss + z).sum() / options.denominator
     whole_z = share.sum()
     whole = whole_z if class_share is None else (share * class_share).sum()
-    if options.empty != "nan" and bool(whole == 0):
-        if options.empty == "raise":
-            raise ValueError("target: the mean is over no rows (all are ignored or weightless)")
-        return (loss + z).sum() * 0
-    if not options.z_loss:
-        return loss.sum() / whole
-    return loss.sum() / whole + z.sum() / whole_z
+    if options.empty == "raise" and bool(whole == 0):
+        raise ValueError("target: the mean is over no rows (all are ignored or weightless)")
+    if options.empty == "zero":
+        nothing = whole == 0
+        whole, whole_z = (d.masked_fill(nothing, 1) for d in (whole, whole_z))
+        loss, z = loss.masked_fill(nothing, 0), z.masked_fill(nothing, 0)
+    mean = loss.sum() / whole
+    return mean + z.sum() / whole_z if _given(options.z_loss) else mean
 
 
-def _focused(nll: torch.Tensor, gamma: float) -> torch.Tensor:
+def _given(number: Any) -> bool:
+    return isinstance(number, torch.Tensor) or number != 0
+
+
+def _focused(nll: torch.Tensor, gamma: Any) -> torch.Tensor:
     """Return (1 - p)**gamma times the loss, whose derivative at p = 1 is 0, not NaN."""
-    if not gamma:
+    if not _given(gamma):
         return nll
     rest = -torch.expm1(-nll)
     certain = rest == 0
-    return (rest.masked_fill(certain, 1) ** gamma * nll).masked_fill(certain, 0)
+    focused: torch.Tensor = rest.masked_fill(certain, 1) ** gamma * nll
+    return focused.masked_fill(certain, 0)
 
 
 def _dot(factor: torch.Tensor, nll: torch.Tensor) -> torch.Tensor:
     """Sum of factor * nll over the classes, with 0 * inf = 0."""
     return (factor * nll.masked_fill(factor.expand_as(nll) == 0, 0)).sum(-1)
+
+
+def _check_shapes(
+    logits: torch.Tensor,
+    axis: int,
+    target: torch.Tensor,
+    probabilities: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    sample_weight: torch.Tensor | None,
+) -> None:
+    """As the kernels; PyTorch's operations would broadcast."""
+    shape = sizes(logits)
+    rows = shape[:axis] + shape[axis + 1 :]
+    expected: dict[str, Any] = {"target": (target, rows)}
+    if probabilities is not None:
+        points = (*rows, *sizes(target)[len(rows) : len(rows) + 1])
+        expected = {"target": (target, points), "target_probabilities": (probabilities, points)}
+    elif target.is_floating_point():
+        expected = {"target": (target, shape)}
+    if weight is not None:
+        expected["weight"] = (weight, shape[axis : axis + 1])
+    if sample_weight is not None:
+        expected["sample_weight"] = (sample_weight, rows)
+    for name, (tensor, wanted) in expected.items():
+        if sizes(tensor) != wanted:
+            raise ValueError(f"{name}: expected shape {wanted}, got {sizes(tensor)}")

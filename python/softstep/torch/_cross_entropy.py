@@ -6,9 +6,10 @@ import torch
 from torch.nn._reduction import legacy_get_string
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
-from softstep.torch import _composed, _operators
+from softstep.torch import _composed
 from softstep.torch._cross_entropy_kernel import differentiable, evaluate
-from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, is_transformed
+from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
+from softstep.torch._tensors import FLOATS, PLAIN, is_eager, take_operators
 
 legacy_reduction: Any = legacy_get_string
 
@@ -24,16 +25,16 @@ def cross_entropy(
     ignore_index: int = -100,
     reduce: bool | None = None,
     reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: Number = 0.0,
     *,
     target_probabilities: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
     smoothing: Smoothing = "uniform",
-    gamma: float = 0.0,
-    temperature: float = 1.0,
-    softcap: float | None = None,
-    z_loss: float = 0.0,
-    denominator: float | None = None,
+    gamma: Number = 0.0,
+    temperature: Number = 1.0,
+    softcap: Number | None = None,
+    z_loss: Number = 0.0,
+    denominator: Number | None = None,
     empty: Empty = "nan",
     inplace: bool = False,
 ) -> torch.Tensor:
@@ -48,32 +49,36 @@ def cross_entropy(
     target_probabilities, sample_weight, smoothing, gamma, temperature, softcap, z_loss
         As in `softstep.cross_entropy`.
     denominator, empty
-        As in `softstep.cross_entropy`.
+        As in `softstep.cross_entropy`. A number may be a tensor of one, and gets its gradient if
+        that is required.
     inplace : bool
         Overwrite the logits with their gradient, which saves memory of their size and the time to
         write it. Whatever still needs the logits, in the backward or in an in-place sense, raises
-        PyTorch's error for modified tensors. No effect where no gradient is needed, under
-        torch.compile and torch.func, and off the CPU.
+        PyTorch's error for modified tensors; second derivatives are refused. No effect where no
+        gradient is needed, where PyTorch's operations compute (see the notes), and under
+        torch.compile.
 
     Returns
     -------
     Tensor
-        The loss: of the logits' dtype, float32 for half precision. Gradients go to `input` and to
-        probabilities (`target` or `target_probabilities`); second derivatives are refused.
+        The loss: of the logits' dtype, float32 for half precision. Gradients go to `input`, to
+        probabilities (`target` or `target_probabilities`) and to numbers, any number of times.
 
     Raises
     ------
     IndexError
         A class target outside [0, C) that is not `ignore_index`.
     RuntimeError
-        For a leaf that requires grad with `inplace`, for weights that require grad, and for second
-        derivatives.
+        For a leaf that requires grad with `inplace`, its second derivatives, and for weights that
+        require grad.
     TypeError, ValueError
         For a dtype, shape or option that does not fit.
 
     Notes
     -----
-    Tensors that are not on the CPU are computed by PyTorch's own operations, with the same result.
+    PyTorch's own operations compute, with the same result, what is not on the CPU, in forward mode,
+    under torch.func and torch.jit.trace, of subclasses, second derivatives, and the gradient of a
+    number other than `temperature`.
 
     Examples
     --------
@@ -87,7 +92,7 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    options = Options(
+    options: Options = Numbers(
         ignore_index,
         label_smoothing,
         smoothing,
@@ -99,6 +104,10 @@ def cross_entropy(
         denominator,
         empty,
     )
+    live: frozenset[str] = frozenset()
+    plain = type(label_smoothing) is type(gamma) is type(temperature) is type(z_loss) is float
+    if not (plain and softcap is None and denominator is None) and are_tensors(options):
+        options, live = settled(options)
     if input.dtype not in FLOATS or input.ndim == 0:
         raise TypeError(
             f"input: expected float logits of at least one dimension, got {input.dtype} of shape "
@@ -110,20 +119,22 @@ def cross_entropy(
             raise _no_derivative("weight")
         if sample_weight is not None and sample_weight.requires_grad:
             raise _no_derivative("sample_weight")
-    if not input.is_cpu:
-        return _composed.cross_entropy(
-            input, target, target_probabilities, weight, sample_weight, options
-        )
-    if not (
+    if live == {"temperature"} and softcap is None:
+        input = divided(input, options.temperature)
+        options, live = options._replace(temperature=1.0), frozenset()
+    eager = (
         is_eager()
         and type(input) in PLAIN
         and type(target) in PLAIN
         and type(target_probabilities) in PLAIN
         and type(weight) in PLAIN
         and type(sample_weight) in PLAIN
-    ):
+    )
+    if live or not (input.is_cpu and eager):
         tensors = (input, target, target_probabilities, weight, sample_weight)
-        return _traced(tensors, options, recording)
+        if input.is_cpu and not live and take_operators(*tensors):
+            return _traced(tensors, options, recording)
+        return _composed.cross_entropy(*tensors, options)
     if recording and (
         input.requires_grad
         or target.requires_grad
@@ -131,6 +142,7 @@ def cross_entropy(
     ):
         if inplace and input.requires_grad:
             _refuse_leaves(input)
+            inplace = not input.is_neg()
         loss: torch.Tensor = differentiable(
             input, target, target_probabilities, (weight, sample_weight, options), inplace
         )
@@ -143,12 +155,9 @@ def cross_entropy(
 def _traced(tensors: Any, options: Options, recording: bool) -> torch.Tensor:
     logits, target, probabilities, _, _ = tensors
     masses = target if probabilities is None else probabilities
-    # A tensor inside vmap does not tell whether one outside requires grad.
-    unknown = recording and not is_compiling()
-    grad_logits = recording and (unknown or logits.requires_grad)
     grad_target = recording and masses.is_floating_point() and masses.requires_grad
-    operator = _operators.transformed if is_transformed() else torch.ops.softstep.cross_entropy
-    results: Any = operator(*tensors, *options, grad_logits, grad_target)
+    grad_logits = recording and logits.requires_grad
+    results: Any = torch.ops.softstep.cross_entropy(*tensors, *options, grad_logits, grad_target)
     loss: torch.Tensor = results[0]
     return loss
 
@@ -175,7 +184,7 @@ class CrossEntropyLoss(torch.nn.Module):
     Parameters
     ----------
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
-        As PyTorch's, in its order.
+        As PyTorch's, in its order. A number that is a `torch.nn.Parameter` is one of the module.
     smoothing, gamma, temperature, softcap, z_loss, denominator, empty, inplace
         As in `cross_entropy`. What belongs to a batch is an argument of the call:
         `target_probabilities` and `sample_weight`.
@@ -198,7 +207,7 @@ class CrossEntropyLoss(torch.nn.Module):
         ignore_index: int = -100,
         reduce: bool | None = None,
         reduction: Reduction = "mean",
-        label_smoothing: float = 0.0,
+        label_smoothing: Number = 0.0,
         **extensions: Any,
     ) -> None:
         super().__init__()
@@ -210,7 +219,9 @@ class CrossEntropyLoss(torch.nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index, self.reduction = ignore_index, reduction
         self.label_smoothing = label_smoothing
-        self.extensions = extensions
+        self.extensions = tuple(extensions)
+        for name, value in extensions.items():
+            setattr(self, name, value)  # a parameter becomes the module's
 
     def forward(
         self,
@@ -230,5 +241,5 @@ class CrossEntropyLoss(torch.nn.Module):
             label_smoothing=self.label_smoothing,
             target_probabilities=target_probabilities,
             sample_weight=sample_weight,
-            **self.extensions,
+            **{name: getattr(self, name) for name in self.extensions},
         )

@@ -7,8 +7,8 @@ import torch
 
 import softstep._core as _core
 from softstep.losses.options import Options
-from softstep.torch import _gradient
-from softstep.torch._tensors import of_array, view, wide_dtype
+from softstep.torch import _composed, _gradient
+from softstep.torch._tensors import of_array, view
 
 
 def class_axis(logits: torch.Tensor) -> int:
@@ -56,10 +56,8 @@ def evaluate(
     elif grad_logits:
         dlogits = of_array(gradient)
     if isinstance(loss, float):
-        loss = torch.scalar_tensor(loss, dtype=wide_dtype(dtype), device="cpu")
-    else:
-        loss = torch.from_numpy(loss)
-    return loss, dlogits, dtarget
+        loss = np.array(loss, np.float64 if dtype is torch.float64 else np.float32)
+    return torch.from_numpy(loss), dlogits, dtarget
 
 
 def _target_gradient(
@@ -111,24 +109,31 @@ class CrossEntropy(torch.autograd.Function):
             grad_target or grad_probabilities,
             inplace,
         )
-        ctx.save_for_backward(dlogits, dtarget)
-        ctx.form = class_axis(logits), logits.dtype, grad_probabilities
+        if inplace:
+            ctx.save_for_backward(dlogits, dtarget, None, None, None)
+        else:  # for second derivatives
+            ctx.save_for_backward(dlogits, dtarget, logits, target, probabilities)
+        ctx.form = class_axis(logits), logits.dtype, grad_probabilities, constants
         return loss
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Return the gradients times the upstream one."""
-        dlogits, dtarget = ctx.saved_tensors
-        axis, dtype, sparse = ctx.form
+        dlogits, dtarget, *inputs = ctx.saved_tensors
+        axis, dtype, sparse, constants = ctx.form
+        again = torch.is_grad_enabled()
+        if again and inputs[0] is not None:
+            needed, composed = ctx.needs_input_grad[:3], _composed.cross_entropy
+            gradients = _gradient.recomputed(composed, inputs, constants, needed, upstream)
+            return *gradients, None, None
         if dlogits is not None:
             dlogits = _gradient.scaled(dlogits, upstream, axis)
             if dlogits.dtype is not dtype:
                 dlogits = dlogits.to(dtype)
         if dtarget is not None:
             dtarget = _gradient.scaled(dtarget, upstream, -1 if sparse else axis)
-        if torch.is_grad_enabled():
-            dlogits = _gradient.once(dlogits, "cross_entropy")
-            dtarget = _gradient.once(dtarget, "cross_entropy")
+        if again:
+            dlogits, dtarget = (_gradient.once(g) for g in (dlogits, dtarget))
         targets = (None, dtarget) if sparse else (dtarget, None)
         return dlogits, *targets, None, None
 

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
-from softstep.torch._cross_entropy import cross_entropy
-from softstep.torch._linear_cross_entropy_kernel import Constants, differentiable
-from softstep.torch._tensors import FLOATS, PLAIN, is_compiling, is_eager, wide_dtype
+from softstep.torch._linear_cross_entropy_kernel import differentiable
+from softstep.torch._linear_cross_entropy_whole import Constants, whole
+from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
+from softstep.torch._tensors import FLOATS, are_plain, is_eager
 
 # What PyTorch's function has not, of what belongs to no batch.
 EXTENSIONS = {*Options._fields, "shift", "workspace"}
@@ -23,16 +24,16 @@ def linear_cross_entropy(
     weight: torch.Tensor | None = None,
     reduction: Reduction = "mean",
     ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: Number = 0.0,
     options: Any = None,
     target_probabilities: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
     smoothing: Smoothing = "uniform",
-    gamma: float = 0.0,
-    temperature: float = 1.0,
-    softcap: float | None = None,
-    z_loss: float = 0.0,
-    denominator: float | None = None,
+    gamma: Number = 0.0,
+    temperature: Number = 1.0,
+    softcap: Number | None = None,
+    z_loss: Number = 0.0,
+    denominator: Number | None = None,
     empty: Empty = "nan",
     shift: bool = False,
     workspace: int | None = None,
@@ -86,7 +87,7 @@ def linear_cross_entropy(
     tensor([[-0.1345,  0.1345],
             [ 0.0596, -0.0596]])
     """
-    numbers = Options(
+    numbers: Options = Numbers(
         -100 if ignore_index is None else ignore_index,
         label_smoothing,
         smoothing,
@@ -98,19 +99,22 @@ def linear_cross_entropy(
         denominator,
         empty,
     )
+    live: frozenset[str] = frozenset()
+    if are_tensors(numbers):
+        numbers, live = settled(numbers)
     if input.dtype not in FLOATS or linear_weight.dtype not in FLOATS:
         raise TypeError(f"input: expected floats, got {input.dtype} and {linear_weight.dtype}")
-    tensors = (input, linear_weight, linear_bias, target, target_probabilities)
+    if live == {"temperature"} and softcap is None:
+        input = divided(input, numbers.temperature)
+        if linear_bias is not None:
+            linear_bias = divided(linear_bias, numbers.temperature)
+        numbers, live = numbers._replace(temperature=1.0), frozenset()
     constants = Constants(
         target, target_probabilities, weight, sample_weight, numbers, shift, workspace
     )
-    if (
-        not input.is_cpu
-        or is_compiling()
-        or not is_eager()
-        or not all(type(tensor) in PLAIN for tensor in tensors)
-    ):
-        return _whole(input, linear_weight, linear_bias, constants)
+    plain = are_plain(input, linear_weight, linear_bias, *constants[:4])
+    if live or not (input.is_cpu and is_eager() and plain):
+        return whole(input, linear_weight, linear_bias, constants)
     if torch.is_grad_enabled():
         for name, tensor in zip(constants._fields[:4], constants[:4], strict=True):
             if tensor is not None and tensor.requires_grad:
@@ -120,41 +124,3 @@ def linear_cross_entropy(
                 )
     loss: torch.Tensor = differentiable(input, linear_weight, linear_bias, constants)
     return loss
-
-
-def _whole(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    constants: Constants,
-) -> torch.Tensor:
-    """Through all logits."""
-    target, masses, share = (
-        constants.target, constants.target_probabilities, constants.sample_weight
-    )  # fmt: skip
-    if constants.shift:
-        hidden = hidden[..., :-1, :]
-        by_class = masses is None and not target.is_floating_point()
-        target = target[..., 1:] if by_class else target[..., 1:, :]
-        masses = None if masses is None else masses[..., 1:, :]
-        share = None if share is None else share[..., 1:]
-    rows = hidden.shape[:-1]
-    dtype = wide_dtype(hidden.dtype)
-    logits = torch.nn.functional.linear(
-        hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    ).reshape(-1, weight.shape[0])
-
-    def flat(tensor: Any) -> Any:
-        return None if tensor is None else tensor.reshape(-1, *tensor.shape[len(rows) :])
-
-    # Not `_asdict`, which Dynamo of PyTorch 2.8 does not trace.
-    options: dict[str, Any] = dict(zip(Options._fields, constants.options, strict=True))
-    loss = cross_entropy(
-        logits,
-        flat(target),
-        constants.class_weight,
-        target_probabilities=flat(masses),
-        sample_weight=flat(share),
-        **options,
-    )
-    return loss.reshape(rows) if constants.options.reduction == "none" else loss

@@ -1,6 +1,6 @@
 """The linear head on CPU tensors: products by PyTorch, gradients in the forward."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,23 +8,11 @@ import torch
 from softstep.head.arguments import check_head, check_upstream, check_workspace
 from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets
-from softstep.losses.options import Options
 from softstep.torch import _gradient
-from softstep.torch._tensors import of_array, view, wide_dtype
+from softstep.torch._linear_cross_entropy_whole import Constants, whole
+from softstep.torch._tensors import is_batched, of_array, view, wide_dtype
 
 _NAMES = ("hidden", "weight", "bias")
-
-
-class Constants(NamedTuple):
-    """What has no gradient, by the names of the NumPy API."""
-
-    target: torch.Tensor
-    target_probabilities: torch.Tensor | None
-    class_weight: torch.Tensor | None
-    sample_weight: torch.Tensor | None
-    options: Options
-    shift: bool
-    workspace: int | None
 
 
 def _product(left: Any, right: Any, out: Any) -> None:
@@ -55,7 +43,7 @@ def evaluate(
     )
     scale = None
     if upstream is not None:
-        scale = check_upstream(upstream.numpy(), "none", targets.shape, head.dtype)
+        scale = check_upstream(view(upstream), "none", targets.shape, head.dtype)
     given = {}
     if "hidden" in names and hidden.dtype == np.float16:
         # float16 would round to 0 what a loss scale comes for, in the backward.
@@ -80,25 +68,30 @@ class LinearCrossEntropy(torch.autograd.Function):
         names, tensors = _wanted(ctx), (hidden, weight, bias)
         by_row = constants.options.reduction == "none"
         loss, gradients = evaluate(tensors, constants, [] if by_row else names)
-        ctx.save_for_backward(*(tensors if by_row else gradients))
-        ctx.constants = constants if by_row else None
+        # The operands are for second derivatives, and for what is computed in the backward.
+        ctx.save_for_backward(*tensors, *gradients)
+        ctx.constants = constants
         ctx.dtypes = [None if t is None else t.dtype for t in tensors]
         return loss
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Return the gradients times the upstream one."""
-        saved = ctx.saved_tensors
-        if ctx.constants is None:
-            results = [None if g is None else _gradient.scaled(g, upstream, 0) for g in saved]
-        else:
+        saved: Any = ctx.saved_tensors
+        operands, gradients = saved[:3], saved[3:]
+        by_row = ctx.constants.options.reduction == "none"
+        if torch.is_grad_enabled() or (by_row and is_batched(upstream)):
+            needed, constants = ctx.needs_input_grad[:3], (ctx.constants,)
+            return *_gradient.recomputed(whole, operands, constants, needed, upstream), None
+        if by_row:
             with torch.no_grad():
-                _, results = evaluate(saved, ctx.constants, _wanted(ctx), upstream)
+                _, gradients = evaluate(operands, ctx.constants, _wanted(ctx), upstream)
+        else:
+            gradients = [None if g is None else _gradient.scaled(g, upstream, 0) for g in gradients]
         results = [
-            None if g is None else g.to(dtype) for g, dtype in zip(results, ctx.dtypes, strict=True)
+            None if g is None else g.to(dtype)
+            for g, dtype in zip(gradients, ctx.dtypes, strict=True)
         ]
-        if torch.is_grad_enabled():
-            results = [_gradient.once(g, "linear_cross_entropy") for g in results]
         return *results, None
 
 

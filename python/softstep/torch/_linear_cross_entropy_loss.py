@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from softstep.torch._linear_cross_entropy import EXTENSIONS, linear_cross_entropy
+from softstep.torch._numbers import Number
 
 
 class LinearCrossEntropyLoss(torch.nn.Module):
@@ -42,7 +43,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         reduction: str = "mean",
         weight: torch.Tensor | None = None,
         ignore_index: int | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: Number = 0.0,
         options: Any = None,
         **extensions: Any,
     ) -> None:
@@ -54,12 +55,15 @@ class LinearCrossEntropyLoss(torch.nn.Module):
             in_features, num_classes, bias=bias, device=device, dtype=dtype
         )
         self.register_buffer("weight", weight)
-        self.options = {
+        options = {
             "reduction": reduction,
             "ignore_index": ignore_index,
             "label_smoothing": label_smoothing,
             **extensions,
         }
+        self.options = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, value)  # a parameter becomes the module's
 
     def forward(
         self,
@@ -78,5 +82,5 @@ class LinearCrossEntropyLoss(torch.nn.Module):
             weight=self.weight,
             target_probabilities=target_probabilities,
             sample_weight=sample_weight,
-            **self.options,
+            **{name: getattr(self, name) for name in self.options},
         )

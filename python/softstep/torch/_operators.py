@@ -1,4 +1,4 @@
-"""Operators for torch.compile, vmap and the other transforms: `torch.ops.softstep`."""
+"""Operators for what traces: torch.compile, torch.export, modes; `torch.ops.softstep`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,35 +7,16 @@ import torch
 
 from softstep.losses.options import Options, kinds
 from softstep.torch import _cross_entropy_kernel as kernel
-from softstep.torch import _gradient
 from softstep.torch._tensors import wide_dtype
 
 library = torch.library.Library("softstep", "DEF")
 
 
 def define(name: str, schema: str, compute: Callable[..., Any], shapes: Callable[..., Any]) -> None:
-    """Register an operator for CPU tensors, with a batching rule that goes over the batch."""
+    """Register an operator for CPU tensors."""
     library.define(name + schema)
     library.impl(name, compute, "CPU")
     torch.library.register_fake(f"softstep::{name}", shapes, lib=library)
-
-    def batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        operator = getattr(torch.ops.softstep, name)
-        results = [
-            operator(
-                *(
-                    a if dim is None else a.select(dim, k)
-                    for a, dim in zip(arguments, in_dims, strict=True)
-                )
-            )
-            for k in range(info.batch_size)
-        ]
-        if isinstance(results[0], torch.Tensor):
-            return torch.stack(results), 0
-        stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
-        return stacked, (0,) * len(stacked)
-
-    torch.library.register_vmap(f"softstep::{name}", batched, lib=library)
 
 
 def _cross_entropy(
@@ -92,7 +73,10 @@ def _save_gradients(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _backward(ctx: Any, upstream: Any, *second: Any) -> Any:
     if any(gradient is not None for gradient in second):
-        raise _gradient.second_derivative("cross_entropy")
+        raise RuntimeError(
+            "the operator softstep::cross_entropy has no second derivative: use "
+            "softstep.torch.cross_entropy, without torch.compile, where create_graph=True is needed"
+        )
     dlogits, dtarget = ctx.saved_tensors
     result: list[Any] = [None] * ctx.count
     if upstream is None:
@@ -108,23 +92,6 @@ def _backward(ctx: Any, upstream: Any, *second: Any) -> Any:
         gradient = times(dtarget, -1 if ctx.sparse else ctx.axis).to(dtarget.dtype)
         result[2 if ctx.sparse else 1] = gradient
     return tuple(result)
-
-
-class Transformed(torch.autograd.Function):
-    """The operator for torch.func, which does not see what `register_autograd` registers."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments: Any) -> Any:
-        """Return what the operator returns."""
-        return torch.ops.softstep.cross_entropy(*arguments)
-
-    setup_context = staticmethod(_save_gradients)
-    backward = staticmethod(_backward)
-
-
-transformed: Any = Transformed.apply
 
 
 def _schema_of_options() -> str:

@@ -2,8 +2,10 @@
 
 import torch
 
-from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS, TRANSFORMED
-from softstep.torch._tensors import FLOATS, PLAIN, is_eager, is_transformed
+from softstep.torch._composed_softmax import COMPOSED
+from softstep.torch._numbers import Number, divided
+from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS
+from softstep.torch._tensors import FLOATS, PLAIN, is_eager, take_operators, wide_dtype
 
 
 def softmax(
@@ -11,7 +13,7 @@ def softmax(
     dim: int,
     dtype: torch.dtype | None = None,
     *,
-    temperature: float = 1.0,
+    temperature: Number = 1.0,
 ) -> torch.Tensor:
     """`torch.softmax`, of ``input / temperature``.
 
@@ -23,8 +25,8 @@ def softmax(
         The class axis.
     dtype : torch.dtype, optional
         What `input` is converted to first.
-    temperature : float
-        Above 0.
+    temperature : float or Tensor
+        Above 0; a tensor of one number gets its gradient.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def log_softmax(
     dim: int,
     dtype: torch.dtype | None = None,
     *,
-    temperature: float = 1.0,
+    temperature: Number = 1.0,
 ) -> torch.Tensor:
     """`torch.log_softmax`, of ``input / temperature``; arguments as of `softmax`.
 
@@ -66,11 +68,16 @@ def log_softmax(
 
 
 def logsumexp(
-    input: torch.Tensor, dim: int, keepdim: bool = False, *, temperature: float = 1.0
+    input: torch.Tensor,
+    dim: int | tuple[int, ...],
+    keepdim: bool = False,
+    *,
+    temperature: Number = 1.0,
 ) -> torch.Tensor:
-    """`torch.logsumexp` of ``input / temperature`` along one axis.
+    """`torch.logsumexp` of ``input / temperature`` along one axis or several.
 
-    The gradient of a row of -inf is 0, not NaN as PyTorch's.
+    Integers are converted to the default dtype. The gradient of a row of -inf is 0, not NaN as
+    PyTorch's.
 
     Examples
     --------
@@ -79,9 +86,33 @@ def logsumexp(
     >>> st.logsumexp(torch.zeros(2, 8), 1, keepdim=True)
     tensor([[2.0794],
             [2.0794]])
+    >>> st.logsumexp(torch.zeros(2, 8), (0, 1))
+    tensor(2.7726)
     """
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
+        input = input.to(torch.get_default_dtype())
+    if not isinstance(dim, int):
+        return _over_axes(input, tuple(dim), keepdim, temperature)
     result = _map("logsumexp", input, dim, None, temperature)
-    return result.unsqueeze(dim) if keepdim else result
+    return result.unsqueeze(dim) if keepdim and input.ndim else result
+
+
+def _over_axes(
+    x: torch.Tensor, dims: tuple[int, ...], keepdim: bool, temperature: Number
+) -> torch.Tensor:
+    for dim in dims:
+        _check_dim(x, dim)
+    count = x.ndim
+    axes = sorted({dim % max(count, 1) for dim in dims or range(count)})
+    if len(axes) < len(dims):
+        raise ValueError(f"dim: expected each axis once, got {dims}")
+    if count:
+        x = x.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
+    result = _map("logsumexp", x, -1, None, temperature)
+    if keepdim:
+        for axis in axes[:count]:
+            result = result.unsqueeze(axis)
+    return result
 
 
 def _map(
@@ -89,25 +120,33 @@ def _map(
     x: torch.Tensor,
     dim: int,
     dtype: torch.dtype | None,
-    temperature: float,
+    temperature: Number,
 ) -> torch.Tensor:
     if dtype is not None:
         x = x.to(dtype)
-    if x.dtype not in FLOATS or x.ndim == 0:
-        raise TypeError(
-            f"input: expected floats of at least one dimension, got {x.dtype} of shape "
-            f"{tuple(x.shape)}"
-        )
-    if not -x.ndim <= dim < x.ndim:
+    if x.dtype not in FLOATS:
+        raise TypeError(f"input: expected floats, got {x.dtype} of shape {tuple(x.shape)}")
+    _check_dim(x, dim)
+    if x.ndim == 0:  # one class, as PyTorch
+        return _map(name, x.unsqueeze(0), 0, None, temperature).squeeze(0)
+    given = x.dtype
+    if isinstance(temperature, torch.Tensor):
+        x, temperature = divided(x, temperature), 1.0
+    result: torch.Tensor
+    if is_eager() and x.is_cpu and type(x) in PLAIN:
+        if x.requires_grad and torch.is_grad_enabled():
+            result = DIFFERENTIABLE[name](x, dim, temperature)
+        else:
+            result = KERNELS[name](x, dim, temperature)
+    elif x.is_cpu and take_operators(x):
+        result = getattr(torch.ops.softstep, name)(x, dim, temperature)
+    else:
+        x = x.to(wide_dtype(given))
+        result = COMPOSED[name](x if temperature == 1 else divided(x, temperature), dim)
+    return result if x.dtype is given else result.to(given)
+
+
+def _check_dim(x: torch.Tensor, dim: int) -> None:
+    count = max(x.ndim, 1)
+    if not -count <= dim < count:
         raise IndexError(f"dim: expected one of {x.ndim} dimensions, got {dim}")
-    if not x.is_cpu:
-        result: torch.Tensor = getattr(torch, name)(x / temperature, dim)
-        return result
-    if not is_eager() or type(x) not in PLAIN:
-        operator = getattr(torch.ops.softstep, name)
-        result = (TRANSFORMED[name].apply if is_transformed() else operator)(x, dim, temperature)
-        return result
-    if not (x.requires_grad and torch.is_grad_enabled()):
-        return KERNELS[name](x, dim, temperature)
-    result = DIFFERENTIABLE[name].apply(x, dim, temperature)
-    return result

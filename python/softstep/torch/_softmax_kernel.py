@@ -7,7 +7,7 @@ import torch
 
 import softstep._core as _core
 from softstep.torch._operators import define, library
-from softstep.torch._tensors import of_array, view
+from softstep.torch._tensors import is_batched, of_array, view
 
 
 def _elementwise(name: str) -> Callable[[torch.Tensor, int, float], torch.Tensor]:
@@ -34,13 +34,15 @@ KERNELS = {
 }
 
 
-# The gradients in PyTorch's operations: for what is traced, and differentiated again.
+# The gradients in PyTorch's operations: for what is traced, batched, and differentiated again.
 def _softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
     return y * (dy - (dy * y).sum(dim, keepdim=True)) / t
 
 
 def _log_softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
-    return (dy - y.exp() * dy.sum(dim, keepdim=True)) / t
+    # dy - exp(y) * sum(dy), which would be 0 for the dy of a class that is nearly certain.
+    others = dy.sum(dim, keepdim=True) - dy
+    return (dy * -y.expm1() - y.exp() * others) / t
 
 
 def _logsumexp_gradient(
@@ -66,7 +68,7 @@ class _Elementwise(torch.autograd.Function):
     @classmethod
     def differentiate(cls, ctx: Any, dy: torch.Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_batched(dy):
             return cls.gradient(dy, y, ctx.dim, ctx.temperature), None, None
         dx = torch.empty_like(y)
         cls.backward_kernel(view(dy), view(y), ctx.dim, ctx.temperature, view(dx), None)
@@ -113,7 +115,7 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
         x, lse = ctx.saved_tensors
         dim, temperature = ctx.dim, ctx.temperature
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_batched(dy):
             return _logsumexp_gradient(dy, x, lse, dim, temperature), None, None
         p = KERNELS["softmax"](x, dim, temperature)
         lowest = lse == -torch.inf
@@ -122,12 +124,15 @@ class _LogSumExp(torch.autograd.Function):
         return p.mul_(dy.unsqueeze(dim) / temperature), None, None
 
 
+# PyTorch's own apply first looks for transforms (torch.func), which do not come here.
 DIFFERENTIABLE: dict[str, Any] = {
-    "softmax": _Softmax,
-    "log_softmax": _LogSoftmax,
-    "logsumexp": _LogSumExp,
+    name: super(torch.autograd.Function, function).apply  # type: ignore[misc]
+    for name, function in (
+        ("softmax", _Softmax),
+        ("log_softmax", _LogSoftmax),
+        ("logsumexp", _LogSumExp),
+    )
 }
-TRANSFORMED: dict[str, Any] = {}
 
 
 def _register(name: str, differentiate: Callable[..., torch.Tensor], saves_input: bool) -> None:
@@ -143,17 +148,6 @@ def _register(name: str, differentiate: Callable[..., torch.Tensor], saves_input
 
     define(name, "(Tensor x, int dim, float temperature) -> Tensor", KERNELS[name], shapes)
     torch.library.register_autograd(f"softstep::{name}", backward, setup_context=save, lib=library)
-    # For torch.func, which does not see what `register_autograd` registers.
-    TRANSFORMED[name] = type(
-        f"Transformed_{name}",
-        (torch.autograd.Function,),
-        {
-            "generate_vmap_rule": True,
-            "forward": staticmethod(lambda *a: getattr(torch.ops.softstep, name)(*a)),
-            "setup_context": staticmethod(save),
-            "backward": staticmethod(backward),
-        },
-    )
 
 
 _register("softmax", _softmax_gradient, False)

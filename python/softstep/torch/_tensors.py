@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from softstep._foreign import BFLOAT16_BITS
 from softstep._typing import FloatArray
@@ -15,19 +17,57 @@ PLAIN = frozenset({torch.Tensor, torch.nn.Parameter, type(None)})
 
 is_compiling = torch.compiler.is_compiling
 
-# Of functorch (grad, vmap) and of modes such as FakeTensorMode; both have no public query.
+# Of functorch (grad, vmap), of modes such as FakeTensorMode, of torch.jit: none has a cheap public
+# query.
 _transforms = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
+_tracing = torch._C._is_tracing
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def is_eager() -> bool:
-    """Whether operations run now, on real memory, rather than being traced or transformed."""
-    return not (is_compiling() or _transforms() or _modes())
+    """Whether operations run now, on real memory, with no derivative but autograd's backward."""
+    return not (
+        is_compiling() or _transforms() or _modes() or _tracing() or forward_ad._current_level >= 0
+    )
 
 
-def is_transformed() -> bool:
-    """Whether torch.func's grad or vmap is at work."""
-    return not is_compiling() and bool(_transforms())
+def is_batched(upstream: torch.Tensor) -> bool:
+    """Whether a backward has many upstream gradients at once (vmap, `is_grads_batched`)."""
+    return bool(_transforms() or _is_batched(upstream))
+
+
+def is_forward_mode() -> bool:
+    """Whether there may be tangents."""
+    return forward_ad._current_level >= 0
+
+
+def are_plain(*tensors: Any) -> bool:
+    """Whether none keeps its values elsewhere."""
+    return PLAIN.issuperset(map(type, tensors))
+
+
+def take_operators(*tensors: Any) -> bool:
+    """Whether what is traced is to be recorded as an operator of softstep."""
+    if not (is_compiling() or _modes()) or _transforms() or is_forward_mode():
+        return False
+    return all(
+        type(tensor) in PLAIN or type(tensor).__module__.startswith("torch._subclasses")
+        for tensor in tensors
+    )
+
+
+def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Return the shape, as plain numbers in a trace of torch.jit too."""
+    if is_compiling() or not _tracing():
+        return tuple(tensor.shape)
+    state = torch._C._get_tracing_state()
+    resume: Any = torch._C._set_tracing_state  # type: ignore[attr-defined]
+    resume(None)
+    try:
+        return tuple(tensor.shape)
+    finally:
+        resume(state)
 
 
 def all_dense(tensors: Sequence[torch.Tensor]) -> bool:
@@ -36,15 +76,27 @@ def all_dense(tensors: Sequence[torch.Tensor]) -> bool:
 
 
 def view(tensor: torch.Tensor, bfloat16: Any = BFLOAT16_BITS) -> Any:
-    """Return the tensor's memory as an array; in no_grad if it requires grad."""
-    if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(bfloat16)
-    return tensor.numpy()
+    """Return the tensor's memory as an array; in no_grad if it requires grad.
+
+    That of a copy if its values are the negative of what is in memory.
+    """
+    try:
+        if tensor.dtype is torch.bfloat16:
+            return tensor.view(torch.int16).numpy().view(bfloat16)
+        return tensor.numpy()
+    except (RuntimeError, TypeError):
+        if not tensor.is_cpu:
+            raise RuntimeError(
+                f"expected all tensors on the device of input, cpu, got one on {tensor.device}"
+            ) from None
+        if not (tensor.is_neg() or tensor._is_zerotensor()):
+            raise
+    return view(tensor.resolve_neg().clone(), bfloat16)
 
 
 def of_array(array: FloatArray) -> torch.Tensor:
     """Return a tensor on the memory of an array of a kernel."""
-    if array.dtype == BFLOAT16_BITS or array.dtype.name == "bfloat16":
+    if array.itemsize == 2 and array.dtype != np.float16:
         return torch.from_numpy(array.view("i2")).view(torch.bfloat16)
     return torch.from_numpy(array)
 
