@@ -68,9 +68,9 @@ def heads(draw: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if draw(st.booleans()):
         rows = cuts_of(draw, ROWS, size)
     elif draw(st.booleans()):
-        options["shift"] = True
+        options["shift"] = draw(st.sampled_from([True, 2, ROWS]))
     if draw(st.booleans()):
-        shape = (ROWS - options.get("shift", False),) if options["reduction"] == "none" else ()
+        shape = (ROWS - int(options.get("shift", 0)),) if options["reduction"] == "none" else ()
         options["upstream"] = rng.uniform(0.5, 2, shape)
     names = ["hidden", "weight", "bias"]
     options["grads"] = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))

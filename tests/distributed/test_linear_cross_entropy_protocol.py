@@ -99,7 +99,7 @@ WRONG = [
     ({"upstream": [1.0, 2.0]}, ValueError, "upstream: expected shape"),
     ({"shard": Shard(4, 3, 6)}, ValueError, "shard: expected 0 <= begin"),
     ({"rows": Shard(0, 2, 4)}, ValueError, r"hidden: expected shape \(2, D\)"),
-    ({"rows": Shard(0, 4, 4), "shift": True}, ValueError, "shift: expected False"),
+    ({"rows": Shard(0, 4, 4), "shift": True}, ValueError, "shift: expected 0"),
 ]
 
 

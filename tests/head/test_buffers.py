@@ -107,6 +107,8 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"upstream": 1.0, "reduction": "none"}, ValueError, r"upstream: expected shape \(4,\)"),
     ({"upstream": "x"}, TypeError, "upstream: expected real numbers"),
     ({"hidden": np.ones(3), "target": 0, "shift": True}, ValueError, "shift: expected hidden"),
+    ({"shift": -1}, ValueError, "shift: expected at least 0 positions, got -1"),
+    ({"shift": 1.0}, TypeError, "shift: expected a number of positions, got 1.0"),
     ({"target": [0, 1, 2], "shift": True}, ValueError, r"target: expected shape \(4,\)"),
 ]
 

@@ -75,8 +75,9 @@ def test_soft_targets(
         check_head(hidden, weight, dense, **common)
         check_head(hidden, weight, dense, **common, class_weight=rng.uniform(0.1, 2, 37))
         check_head(hidden, weight, classes, target_probabilities=mass, **common)
-        check_head(hidden, weight, dense, **common, shift=True)
-        check_head(hidden, weight, classes, target_probabilities=mass, **common, shift=True)
+        for shift in (True, 3):
+            check_head(hidden, weight, dense, **common, shift=shift)
+            check_head(hidden, weight, classes, target_probabilities=mass, **common, shift=shift)
 
 
 def test_probabilities_of_other_dtypes_and_layouts(rng: np.random.Generator) -> None:
@@ -97,7 +98,8 @@ def test_shapes(rng: np.random.Generator, lead: Any, classes: int, reduction: st
     for workspace in (None, 8000):
         check_head(hidden, weight, target, reduction=reduction, workspace=workspace)
         if lead:
-            check_head(hidden, weight, target, reduction=reduction, shift=True)
+            for shift in (0, True, 2, lead[-1], lead[-1] + 3):
+                check_head(hidden, weight, target, reduction=reduction, shift=shift)
     losses = ss.linear_cross_entropy(hidden, weight, target, reduction="none")
     assert isinstance(losses, float) if lead == () else losses.shape == lead
 
@@ -142,20 +144,22 @@ def test_ignored_rows_poison_nothing(rng: np.random.Generator) -> None:
         check_head(hidden, weight, np.maximum(target, 0), sample_weight=masked, workspace=workspace)
 
 
-def test_shift_is_the_slices(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("shift", [True, 1, np.True_, 2, np.int64(5)], ids=repr)
+def test_shift_is_the_slices(rng: np.random.Generator, shift: Any) -> None:
+    s = int(shift)
     hidden, weight, target = problem(rng, (3, 8), 5, 37, np.float64)
     target[1, 4] = -100
-    upstream = rng.normal(size=(3, 7))
+    upstream = rng.normal(size=(3, 8 - s))
     shifted = ss.linear_cross_entropy_with_grad(
-        hidden, weight, target, shift=True, reduction="none", upstream=upstream
+        hidden, weight, target, shift=shift, reduction="none", upstream=upstream
     )
     sliced = ss.linear_cross_entropy_with_grad(
-        hidden[:, :-1], weight, target[:, 1:], reduction="none", upstream=upstream
+        hidden[:, :-s], weight, target[:, s:], reduction="none", upstream=upstream
     )
     np.testing.assert_array_equal(shifted[0], sliced[0])
     np.testing.assert_array_equal(shifted[1].dweight, sliced[1].dweight)
-    assert shifted[1].dhidden is not None and not shifted[1].dhidden[:, -1].any()
-    np.testing.assert_array_equal(shifted[1].dhidden[:, :-1], sliced[1].dhidden)
+    assert shifted[1].dhidden is not None and not shifted[1].dhidden[:, -s:].any()
+    np.testing.assert_array_equal(shifted[1].dhidden[:, :-s], sliced[1].dhidden)
 
 
 def test_a_mean_over_nothing(rng: np.random.Generator) -> None:

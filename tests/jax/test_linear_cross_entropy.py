@@ -122,3 +122,38 @@ def test_errors_name_the_argument(rng: np.random.Generator) -> None:
     with pytest.raises(TypeError, match=r"^target: .*stop_gradient"):
         q = np.ones((ROWS, CLASSES), np.float32)
         jax.grad(lambda q: ssj.linear_cross_entropy(h, w, q))(q)
+
+
+@pytest.mark.parametrize("shift", [0, True, 2, 4, 6])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_shift_is_the_slices(rng: np.random.Generator, reduction: str, shift: int) -> None:
+    h, w = rng.normal(size=(2, 5, FEATURES)), rng.normal(size=(CLASSES, FEATURES))
+    rows = rng.uniform(0.5, 2, (2, 5))
+    count = max(5 - shift, 0)
+    with enable_x64():
+        for target in (
+            rng.integers(0, CLASSES, (2, 5)),
+            rng.dirichlet(np.ones(CLASSES), (2, 5)),
+        ):
+
+            def shifted(h: Any, w: Any, target: Any = target) -> Any:
+                return ssj.linear_cross_entropy(
+                    h, w, target, sample_weight=rows, reduction=reduction, shift=shift
+                ).sum()
+
+            def sliced(h: Any, w: Any, target: Any = target) -> Any:
+                return ssj.linear_cross_entropy(
+                    h[:, :count],
+                    w,
+                    target[:, shift:],
+                    sample_weight=rows[:, shift:],
+                    reduction=reduction,
+                ).sum()
+
+            results = [jax.jit(jax.value_and_grad(f, (0, 1)))(h, w) for f in (shifted, sliced)]
+            jax.tree.map(np.testing.assert_array_equal, *results)
+    for wrong, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="shift: expected"):
+            ssj.linear_cross_entropy(h, w, np.zeros((2, 5), int), shift=wrong)
+    with pytest.raises(ValueError, match="shift: expected hidden"):
+        ssj.linear_cross_entropy(h[0, 0], w, 0, shift=1)

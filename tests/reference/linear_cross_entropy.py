@@ -28,7 +28,7 @@ def linear_cross_entropy_results(
     bias: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     upstream: ArrayLike = 1.0,
-    shift: bool = False,
+    shift: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
     """Loss and gradients, and the logits' gradient, by name."""
@@ -36,8 +36,8 @@ def linear_cross_entropy_results(
     target = np.asarray(target)
     rows: Any = Ellipsis
     if shift:
-        rows = (*(slice(None),) * (x.ndim - 2), slice(-1))
-        later = (*(slice(None),) * (x.ndim - 2), slice(1, None))
+        rows = (*(slice(None),) * (x.ndim - 2), slice(max(x.shape[-2] - shift, 0)))
+        later = (*(slice(None),) * (x.ndim - 2), slice(int(shift), None))
         target = target[later]
         for name in ("sample_weight", "target_probabilities"):
             if options.get(name) is not None:

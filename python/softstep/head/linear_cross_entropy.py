@@ -41,7 +41,7 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     denominator: float | None = None,
     empty: Empty = "nan",
-    shift: bool = False,
+    shift: int = 0,
     workspace: int | None = None,
 ) -> Any:
     r"""Cross-entropy of the logits ``hidden @ weight.T + bias``, with bounded memory.
@@ -67,10 +67,11 @@ def linear_cross_entropy(
         As in `cross_entropy`. Ignored rows take no part in any product.
     temperature, softcap, z_loss, reduction, denominator, empty
         As in `cross_entropy`.
-    shift : bool
-        Next-token targets: the position t of `hidden` (..., T, D) is scored on position t + 1 of
-        `target`, the last one on none. The result is that of ``hidden[..., :-1, :]`` and
-        ``target[..., 1:]``; `target_probabilities` and `sample_weight` shift with the target.
+    shift : int
+        Next-token targets: with s (True is 1) the position t of `hidden` (..., T, D) is scored on
+        position t + s of `target`, the last s on none. The result is that of
+        ``hidden[..., :-s, :]`` and ``target[..., s:]``; `target_probabilities` and `sample_weight`
+        shift with the target.
     workspace : int, optional
         Bytes of scratch memory, at most. The default is what the products need to run at full
         speed, and at most 64 MiB (unless one row takes more).
@@ -133,7 +134,7 @@ def linear_cross_entropy_with_grad(
     reduction: Reduction = "mean",
     denominator: float | None = None,
     empty: Empty = "nan",
-    shift: bool = False,
+    shift: int = 0,
     workspace: int | None = None,
     grads: Iterable[Gradient] = ("hidden", "weight", "bias"),
     dhidden: FloatArray | None = None,

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.head.arguments import Head
+from softstep.head.shift import check_shift, shifted
 from softstep.losses.options import Options
 
 
@@ -22,16 +23,18 @@ class Targets:
         class_weight: ArrayLike | None,
         sample_weight: ArrayLike | None,
         options: Options,
-        shift: bool,
+        shift: int,
         **segment: int,
     ) -> None:
         lead, classes = head.hidden.shape[:-1], len(head.weight)
         self.dtype = head.dtype
         parts: Any = [np.asarray(target), target_probabilities, sample_weight]
         positions = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)
-        if shift:
-            parts = _shifted(parts, lead)
-            positions = np.ascontiguousarray(positions[..., :-1])
+        ahead = check_shift(shift)
+        if ahead:
+            scored, later = shifted(lead, ahead)
+            parts = _picked(parts, lead, later)
+            positions = np.ascontiguousarray(positions[scored])
         classes_or_masses, probabilities, weights = parts
         self.shape = positions.shape
         self.call = _core.CrossEntropyCall.of_chunks(
@@ -144,11 +147,8 @@ class Targets:
         return part
 
 
-def _shifted(parts: list[Any], lead: tuple[int, ...]) -> list[Any]:
-    """Targets, their probabilities and weights without the first position."""
-    if not lead:
-        raise ValueError("shift: expected hidden of shape (..., T, D), got one row")
-    axis = len(lead) - 1
+def _picked(parts: list[Any], lead: tuple[int, ...], later: tuple[slice, ...]) -> list[Any]:
+    """Targets, their probabilities and weights without the first positions."""
     arrays = [None if part is None else np.asarray(part) for part in parts]
     for array, name in zip(
         arrays, ("target", "target_probabilities", "sample_weight"), strict=True
@@ -157,5 +157,4 @@ def _shifted(parts: list[Any], lead: tuple[int, ...]) -> list[Any]:
             raise ValueError(
                 f"{name}: expected shape {lead} as hidden's positions, got {array.shape}"
             )
-    rest = (*(slice(None),) * axis, slice(1, None))
-    return [None if array is None else array[rest] for array in arrays]
+    return [None if array is None else array[later] for array in arrays]

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from softstep.head.shift import check_shift, shifted
 from softstep.jax._class_axes import as_float
 from softstep.jax._cross_entropy import checked, shaped
 from softstep.jax._cross_entropy_vjp import Static
@@ -30,6 +31,7 @@ def linear_cross_entropy(
     softcap: float | None = None,
     z_loss: float = 0.0,
     reduction: str = "mean",
+    shift: int = 0,
     workspace: int | None = None,
 ) -> Array:
     """Cross-entropy of ``hidden @ weight.T + bias`` without those logits in memory, for JAX.
@@ -57,6 +59,8 @@ def linear_cross_entropy(
         As in `cross_entropy`.
     reduction : {"mean", "sum", "none"}
         "none" computes the logits again for the gradients.
+    shift : int
+        Next-token targets, as in `softstep.linear_cross_entropy`.
     workspace : int, optional
         Bytes of logits at once, 64 MiB by default; at least those of one row.
 
@@ -99,6 +103,14 @@ def linear_cross_entropy(
     t = jnp.asarray(target)
     by_class = not jnp.issubdtype(t.dtype, jnp.floating)
     t = shaped(t, "target", batch if by_class else (*batch, classes))
+    if sample_weight is not None:
+        sample_weight = shaped(sample_weight, "sample_weight", batch)
+    ahead = check_shift(shift)
+    if ahead:
+        scored, later = shifted(batch, ahead)
+        h, t = h[scored], t[later]
+        sample_weight = None if sample_weight is None else sample_weight[later]
+        batch = h.shape[:-1]
     b = None if bias is None else shaped(as_float(bias, "bias"), "bias", (classes,))
     static = checked(by_class, -1, Options.among(locals()), True)
     computed = jnp.float64 if jnp.float64 in (h.dtype, w.dtype) else jnp.float32
@@ -106,11 +118,17 @@ def linear_cross_entropy(
         class_weight = shaped(class_weight, "class_weight", (classes,)).astype(computed)
     rows = jnp.ones(batch, computed)
     if sample_weight is not None:
-        rows = shaped(sample_weight, "sample_weight", batch).astype(computed)
+        rows = sample_weight.astype(computed)
     bytes_of_a_row = max(1, classes * jnp.dtype(computed).itemsize)
     chunk = max(1, (_WORKSPACE if workspace is None else int(workspace)) // bytes_of_a_row)
     count = rows.size
-    flat = (h.reshape(count, -1), w, b, t.reshape(count, *t.shape[len(batch) :]), class_weight)
+    flat = (
+        h.reshape(count, h.shape[-1]),
+        w,
+        b,
+        t.reshape(count, *t.shape[len(batch) :]),
+        class_weight,
+    )
     if reduction == "none":
         result = linear_losses((static, chunk), *flat).reshape(batch)
         return jnp.where(rows == 0, 0, result) * rows

@@ -28,10 +28,11 @@ def cross_entropy(
     if not is_compiling():  # refuses what does not fit
         _core.cross_entropy_numbers(by_class, **floats(options))
     axis = 0 if logits.ndim == 1 else 1
-    _check_shapes(logits, axis, target, probabilities, weight, sample_weight)
+    check_shapes(sizes(logits), axis, target, probabilities, weight, sample_weight)
     x = logits.to(wide_dtype(logits.dtype)).movedim(axis, -1)
     target = target.movedim(axis, -1) if target.is_floating_point() else target.long()
-    kept, share = counting(target, probabilities, sample_weight, options.ignore_index, x)
+    ones = torch.ones_like(x[..., 0])
+    kept, share = counting(target, probabilities, sample_weight, options.ignore_index, ones)
     # What an ignored row holds must not reach any sum.
     x = x.masked_fill(~kept.unsqueeze(-1), 0)
     allowed = x != -torch.inf
@@ -80,12 +81,10 @@ def counting(
     probabilities: torch.Tensor | None,
     sample_weight: torch.Tensor | None,
     ignore_index: int,
-    like: torch.Tensor,
+    ones: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return which rows count, and how much; `like` has classes on the last axis."""
-    share = torch.ones_like(like[..., 0])
-    if sample_weight is not None:
-        share = sample_weight.to(like.dtype)
+    """Return which rows count, and how much, in the dtype of `ones`, one for each row."""
+    share = ones if sample_weight is None else sample_weight.to(ones.dtype)
     kept = share != 0
     if probabilities is not None:
         kept = kept & (target != ignore_index).any(-1)
@@ -134,16 +133,15 @@ def _dot(factor: torch.Tensor, nll: torch.Tensor) -> torch.Tensor:
     return (factor * nll.masked_fill(factor.expand_as(nll) == 0, 0)).sum(-1)
 
 
-def _check_shapes(
-    logits: torch.Tensor,
+def check_shapes(
+    shape: tuple[int, ...],
     axis: int,
     target: torch.Tensor,
     probabilities: torch.Tensor | None,
     weight: torch.Tensor | None,
     sample_weight: torch.Tensor | None,
 ) -> None:
-    """As the kernels; PyTorch's operations would broadcast."""
-    shape = sizes(logits)
+    """Check what belongs to logits of a shape, as the kernels do; PyTorch would broadcast."""
     rows = shape[:axis] + shape[axis + 1 :]
     expected: dict[str, Any] = {"target": (target, rows)}
     if probabilities is not None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
+from softstep.torch._linear_cross_entropy_heads import check_heads, over_heads
 from softstep.torch._linear_cross_entropy_kernel import differentiable
 from softstep.torch._linear_cross_entropy_whole import Constants, whole
 from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
@@ -35,7 +36,7 @@ def linear_cross_entropy(
     z_loss: Number = 0.0,
     denominator: Number | None = None,
     empty: Empty = "nan",
-    shift: bool = False,
+    shift: int = 0,
     workspace: int | None = None,
 ) -> torch.Tensor:
     """`cross_entropy` of ``input @ linear_weight.T + linear_bias``, whose logits never exist whole.
@@ -48,9 +49,11 @@ def linear_cross_entropy(
     input : Tensor
         Shape (..., D).
     linear_weight, linear_bias : Tensor
-        Shapes (V, D) and (V,).
+        Shapes (V, D) and (V,). Or (V, d1, ..., D) and (V, d1, ...), a head for each position of
+        (d1, ...), with an input (N, D).
     target : Tensor
-        Class indices (...,) or probabilities (..., V): classes on the last axis.
+        Class indices (...,) or probabilities (..., V): classes on the last axis. With a head for
+        each position (N, d1, ...) or, as PyTorch's, (N, V, d1, ...).
     weight, reduction, ignore_index, label_smoothing
         As in `cross_entropy`.
     options
@@ -112,6 +115,8 @@ def linear_cross_entropy(
     constants = Constants(
         target, target_probabilities, weight, sample_weight, numbers, shift, workspace
     )
+    if linear_weight.ndim > 2:
+        check_heads(input, linear_weight, linear_bias, constants)
     plain = are_plain(input, linear_weight, linear_bias, *constants[:4])
     if live or not (input.is_cpu and is_eager() and plain):
         return whole(input, linear_weight, linear_bias, constants)
@@ -122,5 +127,7 @@ def linear_cross_entropy(
                     f"{name}: expected a tensor that does not require grad: there is no derivative "
                     "by it; pass detach()"
                 )
+    if linear_weight.ndim > 2:
+        return over_heads(differentiable, input, linear_weight, linear_bias, constants)
     loss: torch.Tensor = differentiable(input, linear_weight, linear_bias, constants)
     return loss

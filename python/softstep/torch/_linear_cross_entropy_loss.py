@@ -1,5 +1,6 @@
 """A linear layer and its cross-entropy as a module."""
 
+from math import prod
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ class LinearCrossEntropyLoss(torch.nn.Module):
     ----------
     in_features, num_classes, bias, device, dtype
         Of the layer `linear`, whose weights have PyTorch's names in the state.
+    out_features : tuple of int
+        Positions with a head of their own: the weight is (num_classes, *out_features, in_features).
     reduction, weight, ignore_index, label_smoothing, options
         As PyTorch's.
     **extensions
@@ -37,6 +40,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         in_features: int,
         num_classes: int,
         *,
+        out_features: tuple[int, ...] = (),
         bias: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
@@ -52,9 +56,14 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         if unknown:
             raise TypeError(f"LinearCrossEntropyLoss: unknown options {', '.join(sorted(unknown))}")
         self.linear = torch.nn.Linear(
-            in_features, num_classes, bias=bias, device=device, dtype=dtype
+            in_features,
+            prod(out_features, start=num_classes),
+            bias=bias,
+            device=device,
+            dtype=dtype,
         )
         self.register_buffer("weight", weight)
+        self.heads = (num_classes, *out_features)
         options = {
             "reduction": reduction,
             "ignore_index": ignore_index,
@@ -74,11 +83,12 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         sample_weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss."""
+        bias = self.linear.bias
         return linear_cross_entropy(
             input,
-            self.linear.weight,
+            self.linear.weight.unflatten(0, self.heads),
             target,
-            linear_bias=self.linear.bias,
+            linear_bias=None if bias is None else bias.unflatten(0, self.heads),
             weight=self.weight,
             target_probabilities=target_probabilities,
             sample_weight=sample_weight,

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from softstep.head.shift import check_shift, shifted
 from softstep.losses.options import Options
 from softstep.torch._cross_entropy import cross_entropy
-from softstep.torch._tensors import wide_dtype
+from softstep.torch._tensors import sizes, wide_dtype
 
 
 class Constants(NamedTuple):
@@ -17,7 +18,7 @@ class Constants(NamedTuple):
     class_weight: torch.Tensor | None
     sample_weight: torch.Tensor | None
     options: Options
-    shift: bool
+    shift: int
     workspace: int | None
 
 
@@ -31,20 +32,24 @@ def whole(
     target, masses, share = (
         constants.target, constants.target_probabilities, constants.sample_weight
     )  # fmt: skip
-    if constants.shift:
-        hidden = hidden[..., :-1, :]
-        by_class = masses is None and not target.is_floating_point()
-        target = target[..., 1:] if by_class else target[..., 1:, :]
-        masses = None if masses is None else masses[..., 1:, :]
-        share = None if share is None else share[..., 1:]
+    ahead = check_shift(constants.shift)
+    if ahead:
+        scored, later = shifted(sizes(hidden)[:-1], ahead)
+        hidden, target = hidden[scored], target[later]
+        masses, share = (None if part is None else part[later] for part in (masses, share))
     rows = hidden.shape[:-1]
     dtype = wide_dtype(hidden.dtype)
+    heads = weight.ndim > 2
     logits = torch.nn.functional.linear(
-        hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    ).reshape(-1, weight.shape[0])
+        hidden.to(dtype),
+        weight.to(dtype).flatten(0, -2),
+        None if bias is None else bias.to(dtype).flatten(),
+    ).reshape(-1, *weight.shape[:-1])
 
     def flat(tensor: Any) -> Any:
-        return None if tensor is None else tensor.reshape(-1, *tensor.shape[len(rows) :])
+        if tensor is None or heads:
+            return tensor
+        return tensor.reshape(-1, *tensor.shape[len(rows) :])
 
     # Not `_asdict`, which Dynamo of PyTorch 2.8 does not trace.
     options: dict[str, Any] = dict(zip(Options._fields, constants.options, strict=True))
@@ -56,4 +61,4 @@ def whole(
         sample_weight=flat(share),
         **options,
     )
-    return loss.reshape(rows) if constants.options.reduction == "none" else loss
+    return loss if heads or constants.options.reduction != "none" else loss.reshape(rows)

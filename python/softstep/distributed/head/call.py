@@ -24,6 +24,7 @@ from softstep.head.arguments import (
     wanted_gradients,
 )
 from softstep.head.chunks import ChunkLoop
+from softstep.head.shift import check_shift
 from softstep.head.targets import Targets
 from softstep.losses.options import Options
 
@@ -39,7 +40,7 @@ class Call(NamedTuple):
     class_weight: Any
     sample_weight: Any
     options: Options
-    shift: bool
+    shift: int
     workspace: Any
     with_gradient: bool
     grads: Any = ()
@@ -95,8 +96,8 @@ def _loop(call: Call, shard: Any, comm: Communicator, rows: Any) -> tuple[ChunkL
     scale = check_upstream(call.upstream, sharded.reduction, sharded.shape, head.dtype)
     loop = ShardLoop(comm, own, head, sharded, wanted, given, added, scale, workspace)
     meaning = (
-        "head", classes.total, whole.hidden.shape, head.dtype, call.options, bool(call.shift),
-        own is None, "hidden" in wanted, sharded.used,
+        "head", classes.total, whole.hidden.shape, head.dtype, call.options,
+        check_shift(call.shift), own is None, "hidden" in wanted, sharded.used,
     )  # fmt: skip
     same = {
         "target": None if sharded.dense else call.target,
@@ -107,7 +108,7 @@ def _loop(call: Call, shard: Any, comm: Communicator, rows: Any) -> tuple[ChunkL
     return loop, checksum(meaning, same)
 
 
-def _own_rows(rows: Any, head: Head, shift: bool, size: int) -> Shard:
+def _own_rows(rows: Any, head: Head, shift: int, size: int) -> Shard:
     own = checked_shard(rows, size, "rows", "rows")
     if head.hidden.ndim != 2 or len(head.hidden) != own.size:
         raise ValueError(
@@ -115,5 +116,5 @@ def _own_rows(rows: Any, head: Head, shift: bool, size: int) -> Shard:
             f"{head.hidden.shape}"
         )
     if shift:
-        raise ValueError("shift: expected False with rows, whose order in a sequence is not known")
+        raise ValueError("shift: expected 0 with rows, whose order in a sequence is not known")
     return own

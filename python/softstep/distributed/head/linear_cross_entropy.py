@@ -36,7 +36,7 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     denominator: float | None = None,
     empty: Empty = "nan",
-    shift: bool = False,
+    shift: int = 0,
     workspace: int | None = None,
 ) -> Any:
     """Cross-entropy of ``hidden @ weight.T + bias``, each rank with the weights of some classes.
@@ -66,7 +66,7 @@ def linear_cross_entropy(
         As in `softstep.linear_cross_entropy`, of all rows, the same on every rank.
     temperature, softcap, z_loss, reduction, denominator, empty
         As in `softstep.linear_cross_entropy`, the same on every rank.
-    shift : bool
+    shift : int
         As in `softstep.linear_cross_entropy`; not with `rows`.
     workspace : int, optional
         Bytes of scratch memory on this rank, at most. The rank that can take the fewest rows at a
@@ -124,7 +124,7 @@ def linear_cross_entropy_with_grad(
     reduction: Reduction = "mean",
     denominator: float | None = None,
     empty: Empty = "nan",
-    shift: bool = False,
+    shift: int = 0,
     workspace: int | None = None,
     grads: Iterable[Gradient] = ("hidden", "weight", "bias"),
     dhidden: FloatArray | None = None,
