@@ -1,4 +1,7 @@
-"""Fixtures: `isa` runs a test for every level of this CPU, `rng` is seeded by the test's name."""
+"""Fixtures: `isa` runs a test for every level of this CPU, `rng` is seeded by the test's name.
+
+`product_isa` runs it for the sub-levels too, which have the other kernels of their level.
+"""
 
 import zlib
 from collections.abc import Iterator
@@ -10,13 +13,17 @@ import softstep as ss
 from softstep import _core
 
 
-@pytest.fixture(params=ss.available_isas())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+def on_level(request: pytest.FixtureRequest) -> Iterator[str]:
     before = _core.active_isa()
     _core.use_isa(request.param)
     assert _core.active_isa() == request.param
     yield request.param
     _core.use_isa(before)
+
+
+LEVELS = [isa for isa in ss.available_isas() if not isa.endswith(("_bf16", "_amx"))]
+isa = pytest.fixture(on_level, params=LEVELS, name="isa")
+product_isa = pytest.fixture(on_level, params=ss.available_isas(), name="product_isa")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ void register_softmax(py::module_& m);
 void register_cross_entropy(py::module_& m);
 void register_cross_entropy_parts(py::module_& m);
 void register_panel(py::module_& m);
+void register_product(py::module_& m);
 void register_filter(py::module_& m);
 void register_pair(py::module_& m);
 void register_hinge(py::module_& m);
@@ -38,6 +39,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_cross_entropy(m);
   bindings::register_cross_entropy_parts(m);
   bindings::register_panel(m);
+  bindings::register_product(m);
   bindings::register_filter(m);
   bindings::register_pair(m);
   bindings::register_hinge(m);

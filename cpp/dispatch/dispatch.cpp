@@ -1,5 +1,7 @@
 #include "dispatch/dispatch.hpp"
 
+#include "dispatch/amx.hpp"
+
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
@@ -21,6 +23,12 @@ extern const Kernels kernels;
 namespace x86_64_v4 {
 extern const Kernels kernels;
 }
+namespace x86_64_v4_bf16 { // sub-levels: these products, and the other kernels of x86_64_v4
+extern const PairedProductKernels product;
+}
+namespace x86_64_v4_amx {
+extern const PairedProductKernels product;
+}
 #endif
 #if defined(SOFTSTEP_HAS_aarch64)
 namespace aarch64 {
@@ -30,6 +38,26 @@ extern const Kernels kernels;
 
 namespace dispatch {
 namespace {
+
+#if defined(SOFTSTEP_HAS_x86_64_v4)
+Kernels with_product(const char* isa, const PairedProductKernels& product) {
+  Kernels kernels = x86_64_v4::kernels;
+  kernels.isa = isa;
+  kernels.paired_product = &product;
+  return kernels;
+}
+
+void add_sub_levels(std::vector<const Kernels*>& tables) {
+  static const Kernels bf16 = with_product("x86_64_v4_bf16", x86_64_v4_bf16::product);
+  static const Kernels amx = with_product("x86_64_v4_amx", x86_64_v4_amx::product);
+  // Intel's CPUs take VDPBF16PS at a quarter of AMD's rate, half of what multiply-adds do: there it
+  // is for tests alone.
+  if (__builtin_cpu_supports("avx512bf16") && (has_amx() || !__builtin_cpu_is("intel")))
+    tables.push_back(&bf16);
+  if (has_amx())
+    tables.push_back(&amx);
+}
+#endif
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
 std::vector<const Kernels*> supported() {
@@ -48,6 +76,8 @@ std::vector<const Kernels*> supported() {
 #if defined(SOFTSTEP_HAS_x86_64_v4)
   if (__builtin_cpu_supports("x86-64-v4"))
     tables.push_back(&x86_64_v4::kernels);
+  if (!tables.empty() && tables.back() == &x86_64_v4::kernels)
+    add_sub_levels(tables);
 #endif
 #if defined(SOFTSTEP_HAS_aarch64)
   tables.push_back(&aarch64::kernels); // the baseline of every AArch64 CPU
@@ -92,6 +122,15 @@ void initialise() {
       throw std::invalid_argument(std::string("SOFTSTEP_ISA: ") + error.what());
     }
   }
+}
+
+const PairedProductKernels* paired_product() {
+  const PairedProductKernels* product = active().paired_product;
+#if defined(SOFTSTEP_HAS_x86_64_v4)
+  if (product == &x86_64_v4_amx::product && !may_use_amx())
+    return nullptr;
+#endif
+  return product;
 }
 
 const Kernels& active() { return *active_kernels.load(std::memory_order_acquire); }

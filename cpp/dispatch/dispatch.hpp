@@ -22,6 +22,9 @@ void use_isa(const std::string& isa);
 
 const Kernels& active();
 
+// Products by pairs of bfloat16, where the active level has them and the system lets them run.
+const PairedProductKernels* paired_product();
+
 // The kernels of a storage type.
 template <class S> const auto& active_for() {
   if constexpr (std::is_same_v<S, float>)

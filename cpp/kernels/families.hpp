@@ -33,6 +33,8 @@ extern const PanelKernels<float> panel_f32;
 extern const PanelKernels<double> panel_f64;
 extern const PanelKernels<Float16> panel_f16;
 extern const PanelKernels<BFloat16> panel_bf16;
+extern const ProductKernels<float> product_f32;
+extern const ProductKernels<double> product_f64;
 extern const StreamKernels<float> stream_f32;
 extern const StreamKernels<double> stream_f64;
 extern const MathKernels<float> math_f32;

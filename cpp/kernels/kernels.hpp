@@ -191,6 +191,33 @@ template <class S> struct PanelKernels {
   void (*copy)(Compute<S>* to, const S* from, Size size) noexcept; // widened
   void (*add)(Compute<S>* to, const S* from, Size size) noexcept;
 };
+// c = left right, or added to c, of packed panels: `left` holds tile_rows of its rows for each step
+// of the depth, `right` tile_cols of its columns; panel after panel, the last ones filled with 0.
+template <class P> struct ProductTask {
+  Matrix<Compute<P>> c;
+  const std::int64_t* c_rows; // rows of c, or null for the first ones
+  const P *left, *right;
+  Size rows, cols, depth;
+  const Compute<P>* bias; // of each column, where nothing is added to; or null
+  bool adds;
+};
+struct ProductTile {
+  Size rows, cols;
+  Size depth;       // a multiple of this is multiplied at once; 2: pairs lie together
+  bool left_by_row; // in `left`, rows of `depth` elements each instead of steps of the depth
+};
+template <class P> struct ProductKernels {
+  void (*multiply)(const ProductTask<P>&) noexcept;
+  ProductTile tile;
+};
+// Of bfloat16 panels, by instructions that multiply pairs.
+struct PairedProductKernels {
+  ProductKernels<BFloat16> product;
+  // to[2 i] = first[i], to[2 i + 1] = second[i], rounded; 0 where second is null.
+  void (*pair_f32)(BFloat16* to, const float* first, const float* second, Size size) noexcept;
+  void (*pair_bf16)(BFloat16* to, const BFloat16* first, const BFloat16* second,
+                    Size size) noexcept;
+};
 // The memory roofline, for the benchmarks.
 template <class T> struct StreamKernels {
   double (*read)(const T* x, Size size) noexcept;
@@ -215,6 +242,7 @@ template <class T> struct KernelsOf {
   const NormKernels<T>* norm;
   const TransposeKernels<T>* transpose;
   const PanelKernels<T>* panel;
+  const ProductKernels<T>* product;
   const StreamKernels<T>* stream;
   const MathKernels<T>* math;
 };
@@ -233,6 +261,7 @@ struct Kernels {
   KernelsOf<double> float64;
   HalfKernelsOf<Float16> float16;
   HalfKernelsOf<BFloat16> bfloat16;
+  const PairedProductKernels* paired_product; // null but in a sub-level
 };
 
 } // namespace softstep

@@ -234,6 +234,18 @@ def filter_compact(dlogits: FloatArray, live: NDArray[np.uint8]) -> None: ...
 # Rows of the panels of a matrix product, widened to what they are computed in
 def panel_copy(to: FloatArray, source: FloatArray, index: NDArray[np.int64] | None) -> None: ...
 def panel_add(to: FloatArray, source: FloatArray, index: NDArray[np.int64] | None) -> None: ...
+def product(
+    out: FloatArray,
+    left: FloatArray,
+    right: FloatArray,
+    *,
+    left_rows: NDArray[np.int64] | None = None,
+    right_rows: NDArray[np.int64] | None = None,
+    out_rows: NDArray[np.int64] | None = None,
+    bias: FloatArray | None = None,
+    add: bool = False,
+    bfloat16: bool = False,
+) -> None: ...
 
 # softstep.jax: capsules of the handlers by name, none in a build without SOFTSTEP_JAX
 def jax_handlers() -> dict[str, Any]: ...

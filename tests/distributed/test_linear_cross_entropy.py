@@ -37,9 +37,9 @@ def heads(draw: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if draw(st.booleans()):
         weight = np.asarray(weight[:, ::-1])  # a panel at a time is copied
     kind = draw(st.sampled_from(["classes", "sparse", "probabilities"]))
-    options: dict[str, Any] = {"workspace": draw(st.sampled_from([None, 7000]))}
+    options: dict[str, Any] = {"workspace": draw(st.sampled_from([None, 3000]))}
     if wide == np.float64 or kind == "probabilities":
-        options["workspace"] = draw(st.sampled_from([None, 14000]))
+        options["workspace"] = draw(st.sampled_from([None, 6000]))
     target = rng.integers(0, CLASSES, ROWS)
     target[rng.uniform(size=ROWS) < 0.2] = -1
     if kind == "sparse":
@@ -91,7 +91,7 @@ def problem(rows: int = ROWS) -> tuple[Any, Any, Any]:
 
 
 @pytest.mark.parametrize("rows", [None, [0, 0, 9, ROWS]])
-@pytest.mark.parametrize("workspace", [None, 14000])
+@pytest.mark.parametrize("workspace", [None, 6000])
 def test_gradients_are_added_to_buffers(rows: Any, workspace: int | None) -> None:
     hidden, weight, target = problem()
     target[4:9] = -100
@@ -116,12 +116,12 @@ def test_gradients_are_added_to_buffers(rows: Any, workspace: int | None) -> Non
 def test_an_ignored_row_may_hold_anything(rows: Any) -> None:
     hidden, weight, target = problem()
     hidden[3], target[3] = np.nan, -100
-    loss, gradients = sharded_head(hidden, weight, target, [0, 30, CLASSES], rows, workspace=14000)
+    loss, gradients = sharded_head(hidden, weight, target, [0, 30, CLASSES], rows, workspace=6000)
     assert np.isfinite(loss) and all(np.isfinite(g).all() for g in gradients[:2])
     assert not gradients.dhidden[3].any()
     hidden[4] = np.nan
     loss, gradients = sharded_head(
-        hidden, weight, target, [0, 30, CLASSES], rows, reduction="none", workspace=14000
+        hidden, weight, target, [0, 30, CLASSES], rows, reduction="none", workspace=6000
     )
     assert np.flatnonzero(np.isnan(loss)).tolist() == [4]
     assert np.flatnonzero(np.isnan(gradients.dhidden).any(axis=1)).tolist() == [4]

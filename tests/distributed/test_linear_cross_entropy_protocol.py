@@ -52,8 +52,8 @@ def test_one_agreement_and_three_messages_a_chunk() -> None:
 
 
 def test_the_chunks_of_the_smallest_workspace() -> None:
-    """20 classes of float64 and two rows of 4 features: 4 rows, for rank 1 too."""
-    sent = messages(False, workspace=3000)
+    """20 classes of float64 and two rows of 4 features: 3 rows, for rank 1 too."""
+    sent = messages(False, workspace=1000)
     maxima = [call.bytes // 8 for call in sent[1:] if call.op == "max"]
     assert sum(maxima) == ROWS and 1 < len(maxima) < ROWS
     expected = [AGREEMENT]

@@ -17,7 +17,11 @@ SINGLE = np.dtype(np.float32)
 @pytest.mark.parametrize("hidden_dtype", [*HALF, SINGLE], ids=str)
 @pytest.mark.parametrize("weight_dtype", [*HALF, SINGLE], ids=str)
 def test_gradients_in_float32(
-    isa: str, rng: np.random.Generator, hidden_dtype: Any, weight_dtype: Any, workspace: int | None
+    product_isa: str,
+    rng: np.random.Generator,
+    hidden_dtype: Any,
+    weight_dtype: Any,
+    workspace: int | None,
 ) -> None:
     hidden = rng.normal(size=(3, 7, 6)).astype(hidden_dtype)
     weight = rng.normal(size=(37, 6)).astype(weight_dtype)
@@ -56,7 +60,7 @@ def test_dhidden_is_rounded_once(rng: np.random.Generator, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
-def test_the_same_as_widened_operands(rng: np.random.Generator, dtype: Any) -> None:
+def test_the_same_as_widened_operands(isa: str, rng: np.random.Generator, dtype: Any) -> None:
     hidden = rng.normal(size=(6, 8)).astype(dtype)
     weight = rng.normal(size=(50, 8)).astype(dtype)
     target = rng.integers(0, 50, 6)

@@ -138,6 +138,19 @@ def panel(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case]:
         yield Case("panel", dtype, str(size), {"x": x, "to": to}, expected)
 
 
+def product(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case]:
+    """Whole and partial tiles of every level; exact sums in every order."""
+    compute = np.float32 if dtype.itemsize == 2 else dtype
+    for rows, cols, depth in [(1, 1, 1), (1, 70, 33), (29, 3, 70), (37, 75, 65), (12, 64, 1100)]:
+        left = rng.integers(-9, 9, (rows, depth)).astype(dtype)
+        right = rng.integers(-9, 9, (depth, cols)).astype(dtype)
+        before = rng.integers(-99, 99, (rows, cols)).astype(compute)
+        exact = left.astype(np.float64) @ right.astype(np.float64)
+        arrays = {"left": left, "right": right, "before": before}
+        expected = {"product": (exact, 0), "sum": (exact + before, 0)}
+        yield Case("product", dtype, f"{rows} x {cols} x {depth}", arrays, expected)
+
+
 def stream(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case]:
     for size in SIZES:
         x = rng.integers(-99, 99, size).astype(dtype)  # exact in every order
@@ -167,8 +180,8 @@ def mathematics(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case
 def every_case() -> Iterator[Case]:
     rng = np.random.default_rng(2)
     for dtype in FLOATS:
-        for family in (pair, sgd, adamw, norm, panel, stream, mathematics):
+        for family in (pair, sgd, adamw, norm, panel, product, stream, mathematics):
             yield from family(rng, dtype)
     for dtype in HALVES:
-        for family in (panel, half):
+        for family in (panel, product, half):
             yield from family(rng, dtype)

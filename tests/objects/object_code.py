@@ -25,7 +25,7 @@ class Dialect:
 
 X86 = Dialect(
     jump=re.compile(r"j\w+\s+([0-9a-f]+)"),
-    fma=re.compile(r"vfn?m(add|sub)\d+p[sd]\s"),
+    fma=re.compile(r"(vfn?m(add|sub)\d+p[sd]|vdpbf16ps)\s"),
     vector=re.compile(r"%([xyz])mm\d+"),
     stack=re.compile(r"\(%rsp"),
     frame=re.compile(r"mov\s+%rsp,%rbp"),

@@ -18,6 +18,7 @@ from softstep import _core
 from tests.objects.object_code import Loop, disassembly, innermost_loops, machine, tool
 
 LEVELS = ["x86_64_v2", "x86_64_v3", "x86_64_v4", "aarch64"]
+SUB_LEVELS = ["x86_64_v4_bf16", "x86_64_v4_amx"]  # products of bfloat16 alone
 LIBM = r"(exp|exp2|expm1|log|log2|log1p|pow|fma|fmax|fmin|floor|ceil|rint|round|sqrt|ldexp)f?"
 # Folders of builds; that of AArch64 beside this machine's.
 BUILD = [Path(p) for p in os.environ.get("SOFTSTEP_BUILD_DIR", "").split(os.pathsep) if p]
@@ -44,8 +45,8 @@ def objects(level: str) -> list[Path]:
     return [p for p in every_object() if f"kernels_{level}." in p.parent.as_posix()]
 
 
-def built() -> list[str]:
-    return [level for level in LEVELS if BUILD and objects(level)]
+def built(levels: list[str] = LEVELS) -> list[str]:
+    return [level for level in levels if BUILD and objects(level)]
 
 
 def symbols(path: Path, *options: str) -> list[tuple[str, str]]:
@@ -66,7 +67,7 @@ def test_there_is_an_object_of_every_kernel_for_every_level() -> None:
     assert set(host) <= set(built()), "a level of this machine is missing"
 
 
-@pytest.mark.parametrize("level", built())
+@pytest.mark.parametrize("level", built(LEVELS + SUB_LEVELS))
 def test_no_weak_symbol_and_every_global_one_names_the_level(level: str) -> None:
     for path in objects(level):
         for letter, name in symbols(path):
@@ -75,7 +76,7 @@ def test_no_weak_symbol_and_every_global_one_names_the_level(level: str) -> None
                 assert level in name, f"{path.name}: global symbol {name} does not name {level}"
 
 
-@pytest.mark.parametrize("level", built())
+@pytest.mark.parametrize("level", built(LEVELS + SUB_LEVELS))
 def test_kernels_call_nothing_outside(level: str) -> None:
     """No libm (not vectorised, not the same bits), no C++ runtime: memory functions only."""
     for path in objects(level):
@@ -127,6 +128,20 @@ def test_hot_loops_use_whole_registers(level: str, file: str) -> None:
         assert len(loop.spilled) <= most, f"{loop.function}: {loop.spilled}"
 
 
+# Multiply-adds of a step of the depth: rows times vectors of the tile.
+TILES = {"x86_64_v3": 12, "x86_64_v4": 24, "x86_64_v4_bf16": 24, "aarch64": 16}
+
+
+@pytest.mark.parametrize("level", built(list(TILES)))
+def test_the_tile_of_a_product_stays_in_registers(level: str) -> None:
+    (path,) = (p for p in objects(level) if p.name.startswith("product"))
+    loops = [loop for loop in innermost_loops(path) if loop.multiply_adds == TILES[level]]
+    assert len(loops) == (1 if level in SUB_LEVELS else 2), "float32 and float64"
+    for loop in loops:
+        assert loop.widths == {WIDTHS.get(level, "z")}, loop.function
+        assert not loop.on_stack and not loop.calls, loop.function
+
+
 def test_spills_and_calls_are_seen(tmp_path: Path) -> None:
     """The test above must be able to fail."""
     compiler = shutil.which(os.environ.get("CXX", "c++"))
@@ -157,7 +172,7 @@ def test_spills_and_calls_are_seen(tmp_path: Path) -> None:
 
 def test_code_outside_the_kernels_is_baseline() -> None:
     """Dispatch, bindings and threads run before, or without, the check of the CPU."""
-    kernels = {path for level in built() for path in objects(level)}
+    kernels = {path for level in built(LEVELS + SUB_LEVELS) for path in objects(level)}
     others = [p for p in every_object() if p not in kernels and machine(p) == "x86_64"]
     assert others or platform.machine() != "x86_64"
     for path in others:

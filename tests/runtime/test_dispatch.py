@@ -13,7 +13,7 @@ import softstep as ss
 from softstep import _core
 from tests.support.cases import assert_within, roundoff
 
-X86 = ["x86_64_v2", "x86_64_v3", "x86_64_v4"]
+X86 = ["x86_64_v2", "x86_64_v3", "x86_64_v4", "x86_64_v4_bf16", "x86_64_v4_amx"]
 LEVELS = [*X86, "aarch64"]
 REPORT = """
 import json, numpy as np, softstep as ss

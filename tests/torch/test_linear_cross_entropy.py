@@ -229,7 +229,11 @@ def test_half_precision(dtype: Any, reduction: str) -> None:
     for a, b in zip(ours, wide, strict=True):
         assert a.grad.dtype == dtype
         eps = torch.finfo(dtype).eps
-        torch.testing.assert_close(a.grad.float(), b.grad, rtol=eps, atol=eps / 8)
+        # Where bfloat16 is multiplied, a logit's gradient is rounded by eps / 2 at most: a row has
+        # not more than 2 of them in sum, a class not more than the 6 rows.
+        largest = max(t.abs().max().item() for t in wide)
+        rounded = 3 * eps * largest if dtype is torch.bfloat16 else 0.0
+        torch.testing.assert_close(a.grad.float(), b.grad, rtol=eps, atol=eps / 8 + rounded)
 
 
 def test_traced_calls_take_all_logits() -> None:

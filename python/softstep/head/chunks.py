@@ -1,7 +1,6 @@
 """The linear head, a chunk of rows at a time: products, cross-entropy in place, products."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -9,15 +8,13 @@ import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.head.arguments import GRADIENTS, Head, LinearGradients
 from softstep.head.filter import keep_live_classes
-from softstep.head.panels import HiddenRows, WeightPanels, add_rows
+from softstep.head.rows import HiddenRows, add_rows
 from softstep.head.targets import Targets
 from softstep.head.workspace import Arena, Needs, borrowed, plan_chunks
 
 
 class ChunkLoop:
     """One call: what is computed, and where it goes."""
-
-    product: ClassVar[Callable[..., Any]] = staticmethod(np.matmul)
 
     def __init__(
         self,
@@ -32,7 +29,8 @@ class ChunkLoop:
     ) -> None:
         self.head, self.targets, self.wanted, self.added = head, targets, wanted, added
         self.upstream, self.filter_eps = upstream, filter_eps
-        self.weight = WeightPanels(head.weight, head.dtype)
+        # The gradient of the logits is then rounded too, where the CPU multiplies bfloat16.
+        self.bfloat16 = all(a.dtype.name == "bfloat16" for a in (head.hidden, head.weight))
         self.hidden = self._hidden_rows()
         self.gradients = {
             name: given.get(name) if name in given else self._new(name) for name in wanted
@@ -78,84 +76,80 @@ class ChunkLoop:
 
     def _needs(self) -> Needs:
         """Scratch arrays; `_take_scratch` takes the same."""
-        filters = self.filter_eps is not None
-        copied = 1 if self.weight.copied or filters else 0
-        summed = 1 if "weight" in self.wanted else 0
-        dhidden = 0
-        if "hidden" in self.wanted:
-            dhidden = 1 + copied  # the sum over panels, and a panel's part
         return Needs(
             rows=len(self.targets.rows),
             features=self.head.hidden.shape[-1],
             classes=len(self.head.weight),
             itemsize=self.head.dtype.itemsize,
             row_classes=2 if self.targets.copies_probabilities else 1,
-            row_features=int(self.hidden.copied) + dhidden,
-            panels=copied + summed,
+            row_features=int(self.hidden.copied) + ("hidden" in self.wanted),
             class_vectors=1 if "bias" in self.wanted else 0,
-            panels_of_one_chunk=copied + (summed if filters or "weight" in self.added else 0),
         )
 
     def _take_scratch(self, arena: Arena) -> None:
         rows, needs = self.plan.rows, self._needs()
-        copied = self.weight.copied or self.filter_eps is not None
         classes, features = needs.classes, needs.features
         self.logits = arena.array(rows, classes)
         self.probabilities = arena.array(rows, classes) if needs.row_classes == 2 else None
         self.x = arena.array(rows, features) if self.hidden.copied else None
         if "hidden" in self.wanted:
             self.dx = arena.array(rows, features)
-            self.dx_part = arena.array(rows, features) if copied else self.dx
         if "bias" in self.wanted:
             self.db = arena.array(classes)
-        one_chunk = rows >= needs.rows
-        panels = needs.panels_of_one_chunk if one_chunk else needs.panels
-        if copied:
-            self.weight.scratch = arena.array(self.plan.panel, features)
-            panels -= 1
-        self.dw = arena.array(self.plan.panel, features) if panels else None
+
+    def _product(
+        self, out: FloatArray, left: FloatArray, right: FloatArray, **options: Any
+    ) -> None:
+        _core.product(out, left, right, bfloat16=self.bfloat16, **options)
 
     def _chunk(self, begin: int, end: int) -> Any:
         logits = self.logits[: end - begin]
-        x = self.hidden.chunk(begin, end, self.x)
-        for panel, weight in self._panels():
-            self.product(x, weight.T, out=logits[:, panel])
-        if self.head.bias is not None:
-            _core.panel_add(logits, np.broadcast_to(self.head.bias, logits.shape), None)
+        x, rows = self.hidden.chunk(begin, end, self.x)
+        weight, bias = self.head.weight, self.head.bias
+        self._product(logits, x, weight.T, left_rows=rows, bias=bias)
         loss = self.targets.cross_entropy(logits, begin, bool(self.wanted), self.probabilities)
         if self.wanted:
-            self._backward(logits, x, begin, end)
+            self._backward(logits, x, rows, begin, end)
         return loss
 
-    def _backward(self, dlogits: FloatArray, x: FloatArray, begin: int, end: int) -> None:
+    def _backward(
+        self, dlogits: FloatArray, x: FloatArray, rows: FloatArray | None, begin: int, end: int
+    ) -> None:
         live = None
-        panels = self._panels()
         if self.filter_eps is not None:
             live = keep_live_classes(dlogits, self.targets, begin, self.filter_eps)
         if live is not None:
             dlogits = dlogits[:, : len(live)]
-            panels = self.weight.picked(live, self.plan.panel)
         scale = None
         if self.upstream is not None:
             scale = self.upstream[self.targets.picked(begin, end)]
         if "hidden" in self.wanted:
-            self._add_dhidden(dlogits, panels, scale, begin, end)
+            self._add_dhidden(dlogits, live, scale, begin, end)
         if scale is not None:  # row by row it is the same in x, which is smaller than the logits
             np.multiply(x, scale[:, None], out=x)
         if "bias" in self.wanted:
             ones = np.ones(end - begin, self.head.dtype) if scale is None else scale
-            self._add_dbias(dlogits, ones, live, begin == 0)
+            self._add_dbias(dlogits, ones, live, begin)
         if "weight" in self.wanted:
-            self._add_dweight(dlogits, x, live, begin == 0)
+            adds = self._starts("weight", live, begin)
+            dweight = self.gradients["weight"]
+            assert dweight is not None
+            self._product(dweight, dlogits.T, x, right_rows=rows, out_rows=live, add=adds)
 
-    def _panels(self) -> Iterator[tuple[slice, FloatArray]]:
-        """Weights as they can be multiplied: all at once, or copies of panels."""
-        return self.weight.panels(self.plan.panel)
+    def _starts(self, name: str, live: FloatArray | None, begin: int) -> bool:
+        """Return whether a gradient is added to: it is 0 before, where not all is written."""
+        if begin > 0 or name in self.added:
+            return True
+        if live is not None:
+            gradient = self.gradients[name]
+            assert gradient is not None
+            gradient.fill(0)
+        return live is not None
 
     def _add_dhidden(
         self,
         dlogits: FloatArray,
-        panels: Iterator[tuple[slice, FloatArray]],
+        live: FloatArray | None,
         scale: FloatArray | None,
         begin: int,
         end: int,
@@ -164,13 +158,7 @@ class ChunkLoop:
         assert dhidden is not None
         direct = None if "hidden" in self.added else self.hidden.place(dhidden, begin, end)
         dx = self.dx[: end - begin] if direct is None else direct
-        part = self.dx_part[: end - begin]
-        for panel, weight in panels:
-            if panel.start == 0:
-                self.product(dlogits[:, panel], weight, out=dx)
-            else:
-                self.product(dlogits[:, panel], weight, out=part)
-                _core.panel_add(dx, part, None)
+        self._product(dx, dlogits, self.head.weight, right_rows=live)
         if scale is not None:
             np.multiply(dx, scale[:, None], out=dx)
         self._put_dhidden(dhidden, dx, begin, end, direct is not None)
@@ -182,40 +170,18 @@ class ChunkLoop:
         if not in_place:
             add_rows(dhidden, self.targets.rows[begin:end], dx, "hidden" in self.added)
 
-    def _add_dweight(
-        self, dlogits: FloatArray, x: FloatArray, live: FloatArray | None, first: bool
-    ) -> None:
-        dweight = self.gradients["weight"]
-        assert dweight is not None
-        if first and "weight" not in self.added:
-            if live is None:
-                self.product(dlogits.T, x, out=dweight)
-                return
-            dweight.fill(0)
-        assert self.dw is not None
-        # NumPy's products cannot add to their output: they go through a panel that stays cached.
-        for start in range(0, dlogits.shape[1], self.plan.panel):
-            part = dlogits[:, start : start + self.plan.panel]
-            product = self.dw[: part.shape[1]]
-            self.product(part.T, x, out=product)
-            if live is None:
-                _core.panel_add(dweight[start : start + len(product)], product, None)
-            else:
-                _core.panel_add(dweight, product, live[start : start + len(product)])
-
     def _add_dbias(
-        self, dlogits: FloatArray, ones: FloatArray, live: FloatArray | None, first: bool
+        self, dlogits: FloatArray, ones: FloatArray, live: FloatArray | None, begin: int
     ) -> None:
         dbias = self.gradients["bias"]
         assert dbias is not None
-        if first and "bias" not in self.added:
-            if live is None:
-                self.product(ones, dlogits, out=dbias)
-                return
-            dbias.fill(0)
-        sums = self.db[: dlogits.shape[1]]
-        self.product(ones, dlogits, out=sums)
-        dbias[slice(None) if live is None else live] += sums
+        adds = self._starts("bias", live, begin)
+        if live is None:
+            _core.product(dbias[None], ones[None], dlogits, add=adds)
+            return
+        sums = self.db[: len(live)]
+        _core.product(sums[None], ones[None], dlogits)
+        dbias[live] += sums
 
     def _clear_rest(self) -> None:
         """Gradients of rows that do not count, and of a call without any that do."""

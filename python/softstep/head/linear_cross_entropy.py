@@ -46,8 +46,8 @@ def linear_cross_entropy(
 ) -> Any:
     r"""Cross-entropy of the logits ``hidden @ weight.T + bias``, with bounded memory.
 
-    The value is that of `cross_entropy` of these logits. They are made a chunk of rows at a time by
-    NumPy's matrix product, in a workspace that the thread keeps for the next call.
+    The value is that of `cross_entropy` of these logits. They are made a chunk of rows at a time,
+    in a workspace that the thread keeps for the next call.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def linear_cross_entropy(
         Shape (..., D): rows of D features; float32, float64, float16 or bfloat16 (ml_dtypes).
     weight : array_like
         Shape (V, D). float64 if `hidden` is, else any of the other dtypes; half precision is
-        computed in float32.
+        computed in float32. Where both are bfloat16 and the CPU multiplies that, the gradient
+        of the logits is rounded to bfloat16 for its products, whose sums are float32.
     target : array_like
         Class indices of shape (...,); or probabilities (..., V); or with `target_probabilities` K
         classes for each row, (..., K).

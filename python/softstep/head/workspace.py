@@ -11,10 +11,7 @@ import numpy as np
 import softstep._core as _core
 from softstep._typing import FloatArray
 
-# Measured, docs/design/0006-linear-head.md: more rows at once gain nothing, a panel of this size
-# is added from a cache, and with smaller ones the products are slower.
-_BYTES, _ROWS = 64 << 20, 1024
-_PANEL_BYTES, _LEAST_PANEL_BYTES = 4 << 20, 1 << 20
+_BYTES, _ROWS = 64 << 20, 1024  # measured, docs/design/0006-linear-head.md: more gain nothing
 _ALIGNMENT = 64
 
 
@@ -28,62 +25,38 @@ class Needs:
     itemsize: int
     row_classes: int  # (chunk, classes)
     row_features: int  # (chunk, features)
-    panels: int  # (panel, features)
     class_vectors: int  # (classes,)
-    panels_of_one_chunk: int  # if all rows are in one chunk
 
-    def bytes(self, rows: int, panel: int, panels: int) -> int:
-        """Return what chunks of `rows` rows take with `panels` panels of `panel` classes."""
+    def bytes(self, rows: int) -> int:
+        """Return what chunks of `rows` rows take."""
         row = self.row_classes * self.classes + self.row_features * self.features
-        arrays = self.row_classes + self.row_features + panels + self.class_vectors
-        elements = rows * row + panels * panel * self.features + self.class_vectors * self.classes
+        arrays = self.row_classes + self.row_features + self.class_vectors
+        elements = rows * row + self.class_vectors * self.classes
         return elements * self.itemsize + arrays * _ALIGNMENT
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows of a chunk and classes of a panel, and the bytes that they take."""
+    """Rows of a chunk, and the bytes that it takes."""
 
     rows: int
-    panel: int
     bytes: int
 
 
 def plan_chunks(needs: Needs, workspace: int | None) -> Plan:
     """Return the largest even chunks that fit into `workspace` bytes."""
-    wide = _panel(needs, _PANEL_BYTES)
-    budget = _BYTES
-    if workspace is not None:
-        budget = workspace
+    least = needs.bytes(1)
+    if workspace is None:  # a single row of logits may be larger than the default
+        budget = max(least, min(_BYTES, needs.bytes(_ROWS)))
+    elif workspace < least:
+        raise ValueError(
+            f"workspace: expected at least {least} bytes, for one row, got {workspace}"
+        )
     else:
-        budget = min(budget, needs.bytes(_ROWS, wide, needs.panels))
-    rows = max(needs.rows, 1)
-    whole = needs.bytes(rows, wide, needs.panels_of_one_chunk)
-    if whole <= budget:
-        return Plan(rows, wide, whole)
-    panel = _panel(needs, _LEAST_PANEL_BYTES)
-    while needs.bytes(1, panel, needs.panels) > budget and panel > 1:
-        panel = (panel + 1) // 2
-    least = needs.bytes(1, panel, needs.panels)
-    if least > budget:
-        if workspace is not None:
-            raise ValueError(
-                f"workspace: expected at least {least} bytes, for one row, got {workspace}"
-            )
-        budget = least  # a single row of logits is larger than the default
-    row_bytes = needs.bytes(2, panel, needs.panels) - least
-    rows = min(rows, 1 + (budget - least) // max(row_bytes, 1))
+        budget = workspace
+    rows = 1 + (budget - least) // max(needs.bytes(2) - least, 1)
     rows = _even(needs.rows, rows)
-    if needs.panels:  # what is left goes to the panels
-        left = budget - needs.bytes(rows, 0, needs.panels)
-        panel = min(wide, left // (needs.panels * max(needs.features, 1) * needs.itemsize))
-        panel = _even(needs.classes, panel)
-    return Plan(rows, panel, needs.bytes(rows, panel, needs.panels))
-
-
-def _panel(needs: Needs, size: int) -> int:
-    fit = max(64, size // (max(needs.features, 1) * needs.itemsize))
-    return _even(needs.classes, fit)
+    return Plan(rows, needs.bytes(rows))
 
 
 def _even(total: int, most: int) -> int:

@@ -1,4 +1,4 @@
-"""The linear head on CPU tensors: products by PyTorch, gradients in the forward."""
+"""The linear head on CPU tensors: gradients in the forward."""
 
 from typing import Any
 
@@ -13,18 +13,6 @@ from softstep.torch._linear_cross_entropy_whole import Constants, whole
 from softstep.torch._tensors import is_batched, of_array, view, wide_dtype
 
 _NAMES = ("hidden", "weight", "bias")
-
-
-def _product(left: Any, right: Any, out: Any) -> None:
-    """As NumPy's, whose threads would take the cores from PyTorch's."""
-    if left.ndim == 1:
-        torch.mv(torch.from_numpy(right).t(), torch.from_numpy(left), out=torch.from_numpy(out))
-    else:
-        torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=torch.from_numpy(out))
-
-
-class _Loop(ChunkLoop):
-    product = staticmethod(_product)
 
 
 def evaluate(
@@ -48,7 +36,7 @@ def evaluate(
     if "hidden" in names and hidden.dtype == np.float16:
         # float16 would round to 0 what a loss scale comes for, in the backward.
         given["hidden"] = np.empty(hidden.shape, np.float32)
-    loop = _Loop(head, targets, frozenset(names), given, frozenset(), scale, limit)
+    loop = ChunkLoop(head, targets, frozenset(names), given, frozenset(), scale, limit)
     loss = torch.as_tensor(loop.run(), dtype=wide_dtype(tensors[0].dtype), device="cpu")
     return loss, [None if array is None else of_array(array) for array in loop.results()]
 

@@ -30,6 +30,7 @@ const std::map<std::string, Run> kFamilies = {
     {"norm", driver::run_norm},
     {"half", driver::run_half},
     {"panel", driver::run_panel},
+    {"product", driver::run_product},
     {"transpose", driver::run_transpose},
     {"stream", driver::run_stream},
     {"math", driver::run_math},

@@ -18,6 +18,7 @@ void run_adamw(const Case& of, Report& report);
 void run_norm(const Case& of, Report& report);
 void run_half(const Case& of, Report& report);
 void run_panel(const Case& of, Report& report);
+void run_product(const Case& of, Report& report);
 void run_transpose(const Case& of, Report& report);
 void run_stream(const Case& of, Report& report);
 void run_math(const Case& of, Report& report);

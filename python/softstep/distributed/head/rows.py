@@ -8,7 +8,7 @@ import numpy as np
 from softstep._typing import FloatArray
 from softstep.distributed.engines.communicator import Communicator
 from softstep.distributed.engines.shard import Shard
-from softstep.head.panels import HiddenRows, add_rows
+from softstep.head.rows import HiddenRows, add_rows
 
 
 class GatheredRows:
@@ -52,7 +52,7 @@ class GatheredRows:
         self._all_rows = rows
         self._mine = HiddenRows(self._hidden, self.rows, self._dtype, True)
 
-    def chunk(self, begin: int, end: int, scratch: FloatArray | None) -> FloatArray:
+    def chunk(self, begin: int, end: int, scratch: FloatArray | None) -> tuple[FloatArray, None]:
         """Return the counting rows [begin, end) of all ranks; one all-gather."""
         assert scratch is not None
         x = scratch[: end - begin]
@@ -60,7 +60,7 @@ class GatheredRows:
         if len(own):
             self._mine.chunk(self._before[begin], self._before[end], own)
         self._comm.all_gather(own.reshape(-1), counts, x.reshape(-1))
-        return x
+        return x, None
 
     def place(self, dhidden: FloatArray, begin: int, end: int) -> None:
         """Return nothing: the gradient of all rows is made in scratch."""

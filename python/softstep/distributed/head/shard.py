@@ -86,12 +86,8 @@ class ShardLoop(ChunkLoop):
 
     def _needs(self) -> Needs:
         needs = super()._needs()
-        # Two chunks' dhidden are under way at once; and a smaller chunk than planned needs panels.
-        return replace(
-            needs,
-            row_features=needs.row_features + ("hidden" in self.wanted),
-            panels_of_one_chunk=needs.panels,
-        )
+        # Two chunks' dhidden are under way at once.
+        return replace(needs, row_features=needs.row_features + ("hidden" in self.wanted))
 
     def _take_scratch(self, arena: Arena) -> None:
         super()._take_scratch(arena)

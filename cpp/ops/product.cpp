@@ -1,0 +1,171 @@
+#include "ops/product.hpp"
+
+#include "dispatch/dispatch.hpp"
+#include "parallel/parallel.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+
+namespace softstep::ops {
+namespace {
+
+// Measured, docs/design/0012-products.md.
+constexpr Size kPanelBytes = 32768;     // a panel of `right`: the first-level cache
+constexpr Size kSharedBytes = 8 << 20;  // panels that all threads read
+constexpr Size kMostLines = 256;        // of a block of the other operand
+constexpr Size kLeastBlocks = 16;       // but not fewer blocks than this
+constexpr double kMultiplyAddNs = 0.02; // at 100 GFLOP/s
+
+Size up(Size n, Size multiple) { return (n + multiple - 1) / multiple * multiple; }
+Size parts(Size n, Size size) { return (n + size - 1) / size; }
+
+constexpr std::size_t kAlignment = 64;
+struct FreeAligned {
+  void operator()(void* memory) const { ::operator delete(memory, std::align_val_t(kAlignment)); }
+};
+using Scratch = std::unique_ptr<unsigned char, FreeAligned>;
+Scratch scratch(std::size_t bytes) {
+  return Scratch(static_cast<unsigned char*>(::operator new(bytes, std::align_val_t(kAlignment))));
+}
+
+// The panels of one operand are made once and shared, those of the other by the block that
+// multiplies them: every element is packed once.
+template <class T, class P> class Product {
+public:
+  Product(const ProductProblem<T>& problem, const ProductKernels<P>& kernels)
+      : p_(problem), kernels_(kernels), tile_(kernels.tile),
+        shares_left_(problem.cols > problem.rows),
+        shared_lines_(shares_left_ ? problem.rows : problem.cols),
+        own_lines_(shares_left_ ? problem.cols : problem.rows), shared_width_(width(shares_left_)),
+        own_width_(width(!shares_left_)) {
+    const Size step = tile_.cols * static_cast<Size>(sizeof(P));
+    const Size depth = std::max(up(p_.depth, tile_.depth), tile_.depth);
+    depth_ = std::min(up(kPanelBytes / step, tile_.depth), depth);
+    const Size line_bytes = up(shared_lines_, shared_width_) * static_cast<Size>(sizeof(P));
+    slab_ = std::max(kSharedBytes / line_bytes / depth_, Size{1}) * depth_;
+    slab_ = std::min(slab_, up(depth, depth_));
+    block_ = up(std::min(kMostLines, parts(own_lines_, kLeastBlocks)), own_width_);
+  }
+
+  void run() {
+    const int workers = parallel::max_workers();
+    const PanelPart own = part(false, 0, block_, 0, depth_);
+    const PanelPart shared = part(true, 0, shared_width_, 0, depth_);
+    const std::size_t panels = bytes(block_ * depth_);
+    room_bytes_ = panels + std::max(pack_scratch(own), pack_scratch(shared));
+    room_bytes_ = (room_bytes_ + kAlignment - 1) / kAlignment * kAlignment;
+    rooms_ = scratch(room_bytes_ * static_cast<std::size_t>(workers));
+    shared_ = scratch(bytes(up(shared_lines_, shared_width_) * slab_));
+    Size step = 0;
+    do {
+      share(step, std::min(slab_, p_.depth - step));
+      multiply(step, std::min(slab_, p_.depth - step));
+      step += slab_;
+    } while (step < p_.depth);
+  }
+
+private:
+  const ProductProblem<T>& p_;
+  const ProductKernels<P>& kernels_;
+  const ProductTile tile_;
+  const bool shares_left_;
+  const Size shared_lines_, own_lines_, shared_width_, own_width_;
+  Size depth_, slab_, block_; // steps of a panel; of all shared panels at a time; lines of a block
+  std::size_t room_bytes_ = 0;
+  Scratch rooms_, shared_;
+
+  static std::size_t bytes(Size elements) { return static_cast<std::size_t>(elements) * sizeof(P); }
+  Size width(bool left) const { return left ? tile_.rows : tile_.cols; }
+  unsigned char* room(int worker) const {
+    return rooms_.get() + static_cast<std::size_t>(worker) * room_bytes_;
+  }
+
+  PanelPart part(bool shared, Size line, Size lines, Size step, Size depth) const {
+    const bool left = shared == shares_left_;
+    return {
+        line, lines, step, depth, up(depth, tile_.depth), width(left), left && tile_.left_by_row};
+  }
+  void pack(bool shared, const PanelPart& which, void* to, void* room) const {
+    const ProductOperand& operand = shared == shares_left_ ? p_.left : p_.right;
+    if constexpr (std::is_same_v<P, T>)
+      operand.pack(operand, which, to, room);
+    else
+      operand.pack_paired(operand, which, to, room);
+  }
+  double cost_ns(Size steps) const {
+    return static_cast<double>(p_.rows) * static_cast<double>(p_.cols) *
+           static_cast<double>(steps) * kMultiplyAddNs;
+  }
+
+  // Panels of the shared operand lie block of the depth after block, each of all lines.
+  P* shared_panels(Size step) const {
+    return reinterpret_cast<P*>(shared_.get()) + step * up(shared_lines_, shared_width_);
+  }
+
+  void share(Size begin, Size steps) const {
+    const Size groups = parts(shared_lines_, shared_width_), blocks = parts(steps, depth_);
+    const double cost = static_cast<double>(shared_lines_) * static_cast<double>(steps);
+    parallel::for_each_block(groups * blocks, cost, [&](std::int64_t at, int worker) {
+      const Size step = at / groups * depth_, line = at % groups * shared_width_;
+      const Size depth = std::min(depth_, steps - step);
+      const PanelPart which =
+          part(true, line, std::min(shared_width_, shared_lines_ - line), begin + step, depth);
+      pack(true, which, shared_panels(step) + line * which.padded, room(worker));
+    });
+  }
+
+  void multiply(Size begin, Size steps) const {
+    parallel::for_each_block(
+        parts(own_lines_, block_), cost_ns(steps), [&](std::int64_t at, int worker) {
+          const Size line = at * block_, lines = std::min(block_, own_lines_ - line);
+          P* own = reinterpret_cast<P*>(room(worker));
+          Size step = 0;
+          do { // once also without any depth
+            const PanelPart which =
+                part(false, line, lines, begin + step, std::min(depth_, steps - step));
+            pack(false, which, own, room(worker) + bytes(block_ * depth_));
+            put(own, shared_panels(step), line, lines, which.padded, begin + step == 0);
+            step += depth_;
+          } while (step < steps);
+        });
+  }
+
+  void put(const P* own, const P* shared, Size line, Size lines, Size depth, bool first) const {
+    ProductTask<P> task{};
+    task.c = p_.out;
+    task.left = shares_left_ ? shared : own;
+    task.right = shares_left_ ? own : shared;
+    task.depth = depth;
+    task.adds = p_.adds || !first;
+    task.bias = p_.bias;
+    task.rows = shares_left_ ? p_.rows : lines;
+    task.cols = shares_left_ ? lines : p_.cols;
+    task.c_rows = p_.out_rows;
+    if (shares_left_) {
+      task.c.data += line;
+      task.bias = p_.bias ? p_.bias + line : nullptr;
+    } else if (p_.out_rows) {
+      task.c_rows += line;
+    } else {
+      task.c.data += line * task.c.stride;
+    }
+    kernels_.multiply(task);
+  }
+};
+
+} // namespace
+
+template <class T> void product(const ProductProblem<T>& problem) {
+  if (problem.rows == 0 || problem.cols == 0)
+    return;
+  if constexpr (std::is_same_v<T, float>)
+    if (const PairedProductKernels* paired = problem.paired ? dispatch::paired_product() : nullptr)
+      return Product<T, BFloat16>(problem, paired->product).run();
+  Product<T, T>(problem, *dispatch::active_for<T>().product).run();
+}
+
+template void product(const ProductProblem<float>&);
+template void product(const ProductProblem<double>&);
+
+} // namespace softstep::ops

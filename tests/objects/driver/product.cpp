@@ -1,0 +1,48 @@
+#include "ops/product.hpp"
+#include "runners.hpp"
+
+namespace softstep::driver {
+namespace {
+
+template <class S>
+ops::ProductOperand operand(const Placed<S>& matrix, Shape shape, bool lines_are_rows) {
+  ops::ProductOperand result = ops::product_operand<S>();
+  const Size stride = matrix.input().stride;
+  result.data = matrix.data();
+  result.line_stride = (shape == kRowShape) == lines_are_rows ? stride : 1;
+  result.depth_stride = (shape == kRowShape) == lines_are_rows ? 1 : stride;
+  return result;
+}
+
+} // namespace
+
+// By the whole operation: the packing too reads nothing beside the operands.
+void run_product(const Case& of, Report& report) {
+  const Array &left = of.array("left"), &right = of.array("right"), &before = of.array("before");
+  with_storage(of.type, [&]<class S>(S) {
+    using T = Compute<S>;
+    for (const Shape a : {kRowShape, kLaneShape})
+      for (const Shape b : {kRowShape, kLaneShape}) {
+        report.variant(std::string(a == kRowShape ? "rows" : "columns") + " by " +
+                       (b == kRowShape ? "rows" : "columns"));
+        const Placed<S> x(left, {a, 3}), y(right, {b, 5});
+        const Placed<T> c(left.rows, right.cols, {kRowShape, 2}), sum(before, {kRowShape, 2});
+        ops::ProductProblem<T> problem{};
+        problem.out = c.matrix();
+        problem.left = operand(x, a, true);
+        problem.right = operand(y, b, false);
+        problem.rows = left.rows;
+        problem.cols = right.cols;
+        problem.depth = left.cols;
+        problem.paired = std::is_same_v<S, BFloat16>;
+        ops::product(problem);
+        report.compare("product", c);
+        problem.out = sum.matrix();
+        problem.adds = true;
+        ops::product(problem);
+        report.compare("sum", sum);
+      }
+  });
+}
+
+} // namespace softstep::driver
