@@ -14,12 +14,12 @@ struct alignas(64) TileConfig {
   std::uint16_t row_bytes[16];
   std::uint8_t rows[16];
 };
-constexpr TileConfig kConfig = {1,
-                                0,
-                                {},
-                                {kRowBytes, kRowBytes, kRowBytes, kRowBytes, kRowBytes, kRowBytes,
-                                 kRowBytes, kRowBytes},
-                                {kSide, kSide, kSide, kSide, kSide, kSide, kSide, kSide}};
+constexpr TileConfig kConfig = {
+    1,
+    0,
+    {},
+    {kRowBytes, kRowBytes, kRowBytes, kRowBytes, kRowBytes, kRowBytes, kRowBytes, kRowBytes},
+    {kSide, kSide, kSide, kSide, kSide, kSide, kSide, kSide}};
 
 // `left` holds 32 rows of 32 steps of the depth, then the next 32 steps.
 void multiply_tile(const ProductTask<BFloat16>& task, const BFloat16* left, const BFloat16* right,

@@ -19,8 +19,7 @@ struct PairStep {
     return reinterpret_cast<Right>(_mm512_set1_epi32(pair));
   }
   SOFTSTEP_INLINE static Vec<float> multiply_add(Right a, Right b, Vec<float> sum) {
-    return reinterpret_cast<Vec<float>>(
-        _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), a, b));
+    return reinterpret_cast<Vec<float>>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), a, b));
   }
 };
 
