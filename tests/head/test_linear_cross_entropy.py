@@ -110,6 +110,11 @@ def test_layouts_of_the_operands(rng: np.random.Generator) -> None:
     spaced = np.zeros((4, 12, 10))
     spaced[:, ::2, ::2] = hidden
     wide = np.zeros((37, 11))
+    one = ss.linear_cross_entropy(spaced[0, 0, ::2], weight, target[0, 0])
+    assert one == ss.linear_cross_entropy(hidden[0, 0], weight, target[0, 0])
+    mass = np.repeat(np.eye(37)[3], 2)[::2]
+    one = ss.linear_cross_entropy(spaced[0, 0, ::2], weight, mass)
+    np.testing.assert_allclose(one, ss.linear_cross_entropy(hidden[0, 0], weight, 3), rtol=1e-14)
     wide[:, 1:6] = weight
     swapped = np.frombuffer(hidden.astype(">f8").tobytes(), ">f8").reshape(hidden.shape)
     hiddens = [np.asfortranarray(hidden), spaced[:, ::2, ::2], hidden[::-1][::-1], swapped]

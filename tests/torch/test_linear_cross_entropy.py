@@ -254,7 +254,7 @@ def test_traced_calls_take_all_logits() -> None:
 def test_refusals() -> None:
     hidden, weight, _ = operands()
     target = torch.tensor([0, 3, 1, 8, 8, 1])
-    with pytest.raises(RuntimeError, match="class_weight: expected a tensor that does not require"):
+    with pytest.raises(RuntimeError, match="weight: expected a tensor that does not require"):
         st.linear_cross_entropy(hidden, weight, target, weight=torch.ones(9, requires_grad=True))
     with pytest.raises(IndexError, match="row 1 has the value 9"):
         st.linear_cross_entropy(hidden, weight, torch.tensor([0, 9, 1, 8, 8, 1]))

@@ -15,7 +15,7 @@ class HiddenRows:
         self, hidden: FloatArray, rows: FloatArray, dtype: np.dtype[Any], scaled: bool
     ) -> None:
         self.count = int(np.prod(hidden.shape[:-1], dtype=np.int64))
-        self._hidden, self.rows = hidden, rows
+        self._hidden, self.rows = np.atleast_2d(hidden), rows
         self._flat = _rows_of(hidden)
         # Rows that follow one another are used where they lie.
         self._adjacent = len(rows) == 0 or int(rows[-1] - rows[0]) == len(rows) - 1

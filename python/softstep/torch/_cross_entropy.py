@@ -115,10 +115,7 @@ def cross_entropy(
         )
     recording = torch.is_grad_enabled()
     if recording:
-        if weight is not None and weight.requires_grad:
-            raise _no_derivative("weight")
-        if sample_weight is not None and sample_weight.requires_grad:
-            raise _no_derivative("sample_weight")
+        refuse_weights(weight, sample_weight)
     if live == {"temperature"} and softcap is None:
         input = divided(input, options.temperature)
         options, live = options._replace(temperature=1.0), frozenset()
@@ -162,11 +159,14 @@ def _traced(tensors: Any, options: Options, recording: bool) -> torch.Tensor:
     return loss
 
 
-def _no_derivative(name: str) -> RuntimeError:
-    return RuntimeError(
-        f"{name}: expected a tensor that does not require grad: there is no derivative by it; pass "
-        "detach()"
-    )
+def refuse_weights(weight: torch.Tensor | None, sample_weight: torch.Tensor | None) -> None:
+    """Refuse weights that require grad."""
+    for name, tensor in (("weight", weight), ("sample_weight", sample_weight)):
+        if tensor is not None and tensor.requires_grad:
+            raise RuntimeError(
+                f"{name}: expected a tensor that does not require grad: there is no derivative by "
+                "it; pass detach()"
+            )
 
 
 def _refuse_leaves(logits: torch.Tensor) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from softstep.torch._tensors import is_batched
+from softstep.torch._tensors import is_plain
 
 # Without it (it is not public), no gradient is scaled in place.
 _keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
@@ -19,13 +19,13 @@ def scaled(gradient: torch.Tensor, upstream: torch.Tensor, axis: int) -> torch.T
     if upstream.ndim == 0 or not any(upstream.stride()):
         # A number, or one that was expanded. A tensor of no elements has nothing to scale.
         rows = upstream.flatten()[:1].squeeze() if upstream.ndim else upstream
-        if is_batched(rows):
+        if not is_plain(rows):
             return gradient * rows
         if rows.numel() == 0 or rows.item() == 1:
             return gradient
     else:
         rows = upstream.unsqueeze(axis)
-    return gradient * rows if _keeps_graph() or is_batched(rows) else gradient.mul_(rows)
+    return gradient * rows if _keeps_graph() or not is_plain(rows) else gradient.mul_(rows)
 
 
 def recomputed(

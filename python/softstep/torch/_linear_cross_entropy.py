@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
+from softstep.torch._cross_entropy import refuse_weights
 from softstep.torch._linear_cross_entropy_heads import check_heads, over_heads
 from softstep.torch._linear_cross_entropy_kernel import differentiable
 from softstep.torch._linear_cross_entropy_whole import Constants, whole
@@ -66,8 +67,8 @@ def linear_cross_entropy(
     Returns
     -------
     Tensor
-        The loss, float32 for half precision. Gradients go to `input`, `linear_weight` and
-        `linear_bias`; those of targets and second derivatives are refused.
+        The loss, float32 for half precision. Gradients go to `input`, `linear_weight`,
+        `linear_bias`, to probabilities and to numbers, any number of times.
 
     Raises
     ------
@@ -76,8 +77,9 @@ def linear_cross_entropy(
 
     Notes
     -----
-    torch.func, torch.compile, and tensors that are not on the CPU take `torch.nn.functional.linear`
-    and `cross_entropy`, with all logits.
+    `torch.nn.functional.linear` and `cross_entropy`, with all logits at once, compute second
+    derivatives, the gradient of probabilities and of numbers other than `temperature`, and
+    whatever `cross_entropy` leaves to PyTorch's operations or torch.compile traces.
 
     Examples
     --------
@@ -118,15 +120,12 @@ def linear_cross_entropy(
     if linear_weight.ndim > 2:
         check_heads(input, linear_weight, linear_bias, constants)
     plain = are_plain(input, linear_weight, linear_bias, *constants[:4])
-    if live or not (input.is_cpu and is_eager() and plain):
+    recording = torch.is_grad_enabled()
+    if recording:
+        refuse_weights(weight, sample_weight)
+    soft = recording and any(t is not None and t.requires_grad for t in constants[:2])
+    if live or soft or not (input.is_cpu and is_eager() and plain):
         return whole(input, linear_weight, linear_bias, constants)
-    if torch.is_grad_enabled():
-        for name, tensor in zip(constants._fields[:4], constants[:4], strict=True):
-            if tensor is not None and tensor.requires_grad:
-                raise RuntimeError(
-                    f"{name}: expected a tensor that does not require grad: there is no derivative "
-                    "by it; pass detach()"
-                )
     if linear_weight.ndim > 2:
         return over_heads(differentiable, input, linear_weight, linear_bias, constants)
     loss: torch.Tensor = differentiable(input, linear_weight, linear_bias, constants)

@@ -10,7 +10,7 @@ from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets
 from softstep.torch import _gradient
 from softstep.torch._linear_cross_entropy_whole import Constants, whole
-from softstep.torch._tensors import is_batched, of_array, view, wide_dtype
+from softstep.torch._tensors import is_plain, of_array, view, wide_dtype
 
 _NAMES = ("hidden", "weight", "bias")
 
@@ -68,7 +68,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         saved: Any = ctx.saved_tensors
         operands, gradients = saved[:3], saved[3:]
         by_row = ctx.constants.options.reduction == "none"
-        if torch.is_grad_enabled() or (by_row and is_batched(upstream)):
+        if torch.is_grad_enabled() or (by_row and not is_plain(upstream)):
             needed, constants = ctx.needs_input_grad[:3], (ctx.constants,)
             return *_gradient.recomputed(whole, operands, constants, needed, upstream), None
         if by_row:

@@ -127,12 +127,13 @@ def _map(
     if x.dtype not in FLOATS:
         raise TypeError(f"input: expected floats, got {x.dtype} of shape {tuple(x.shape)}")
     _check_dim(x, dim)
+    result: torch.Tensor
     if x.ndim == 0:  # one class, as PyTorch
-        return _map(name, x.unsqueeze(0), 0, None, temperature).squeeze(0)
+        result = _map(name, x.unsqueeze(0), 0, None, temperature)
+        return result if name == "logsumexp" else result.squeeze(0)
     given = x.dtype
     if isinstance(temperature, torch.Tensor):
         x, temperature = divided(x, temperature), 1.0
-    result: torch.Tensor
     if is_eager() and x.is_cpu and type(x) in PLAIN:
         if x.requires_grad and torch.is_grad_enabled():
             result = DIFFERENTIABLE[name](x, dim, temperature)

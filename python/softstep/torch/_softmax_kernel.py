@@ -7,7 +7,7 @@ import torch
 
 import softstep._core as _core
 from softstep.torch._operators import define, library
-from softstep.torch._tensors import is_batched, of_array, view
+from softstep.torch._tensors import is_plain, of_array, view
 
 
 def _elementwise(name: str) -> Callable[[torch.Tensor, int, float], torch.Tensor]:
@@ -68,7 +68,7 @@ class _Elementwise(torch.autograd.Function):
     @classmethod
     def differentiate(cls, ctx: Any, dy: torch.Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        if torch.is_grad_enabled() or is_batched(dy):
+        if torch.is_grad_enabled() or not is_plain(dy):
             return cls.gradient(dy, y, ctx.dim, ctx.temperature), None, None
         dx = torch.empty_like(y)
         cls.backward_kernel(view(dy), view(y), ctx.dim, ctx.temperature, view(dx), None)
@@ -115,7 +115,7 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
         x, lse = ctx.saved_tensors
         dim, temperature = ctx.dim, ctx.temperature
-        if torch.is_grad_enabled() or is_batched(dy):
+        if torch.is_grad_enabled() or not is_plain(dy):
             return _logsumexp_gradient(dy, x, lse, dim, temperature), None, None
         p = KERNELS["softmax"](x, dim, temperature)
         lowest = lse == -torch.inf

@@ -32,9 +32,12 @@ def is_eager() -> bool:
     )
 
 
-def is_batched(upstream: torch.Tensor) -> bool:
-    """Whether a backward has many upstream gradients at once (vmap, `is_grads_batched`)."""
-    return bool(_transforms() or _is_batched(upstream))
+def is_plain(upstream: torch.Tensor) -> bool:
+    """Whether kernels can read the upstream gradient of a backward.
+
+    Not of many backwards at once (vmap, `is_grads_batched`), nor a subclass.
+    """
+    return type(upstream) in PLAIN and not (_transforms() or _is_batched(upstream))
 
 
 def is_forward_mode() -> bool:
