@@ -11,10 +11,10 @@ namespace softstep::ops {
 namespace {
 
 // Measured, docs/design/0012-products.md.
-constexpr Size kPanelBytes = 32768;     // a panel of `right`: the first-level cache
-constexpr Size kSharedBytes = 8 << 20;  // panels that all threads read
-constexpr Size kMostLines = 256;        // of a block of the other operand
-constexpr Size kLeastBlocks = 16;       // but not fewer blocks than this
+constexpr Size kPanelBytes = 65536;     // a panel of `right`
+constexpr Size kSharedBytes = 4 << 20;  // panels that all threads read
+constexpr Size kStepBytes = 1024;       // of a block, in one step of the depth
+constexpr Size kLeastBlocks = 8;        // but not fewer blocks than this
 constexpr double kMultiplyAddNs = 0.02; // at 100 GFLOP/s
 
 Size up(Size n, Size multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -45,7 +45,8 @@ public:
     const Size line_bytes = up(shared_lines_, shared_width_) * static_cast<Size>(sizeof(P));
     slab_ = std::max(kSharedBytes / line_bytes / depth_, Size{1}) * depth_;
     slab_ = std::min(slab_, up(depth, depth_));
-    block_ = up(std::min(kMostLines, parts(own_lines_, kLeastBlocks)), own_width_);
+    const Size most = kStepBytes / static_cast<Size>(sizeof(P));
+    block_ = up(std::min(most, parts(own_lines_, kLeastBlocks)), own_width_);
   }
 
   void run() {

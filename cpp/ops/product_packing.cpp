@@ -45,6 +45,16 @@ template <class T> void copy(T* to, const T* from, Size n) {
   std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
 }
 
+// Short runs far from each other, which no prefetcher of a CPU follows.
+template <class S> void prefetch_lines(const Source<S>& from, const PanelPart& part, Size step) {
+  constexpr Size kAhead = 8;
+  if (step + kAhead >= part.depth || !from.lines_adjacent())
+    return;
+  const S* row = from.at(part.line, part.step + step + kAhead);
+  for (Size i = 0; i < part.lines; i += 64 / static_cast<Size>(sizeof(S)))
+    __builtin_prefetch(row + i);
+}
+
 // The elements of one step, spread over the panels.
 template <Size kWidth, class T> void spread(T* to, Size panel, const T* from, Size lines) {
   for (; lines >= kWidth; lines -= kWidth, from += kWidth, to += panel)
@@ -100,6 +110,7 @@ void pack(const ProductOperand& operand, const PanelPart& part, void* panels, vo
   if (!from.depth_adjacent()) {
     S* room = reinterpret_cast<S*>(wide + part.lines);
     for (Size k = 0; k < part.depth; ++k) {
+      prefetch_lines(from, part, k);
       const S* row = along_lines(from, part.line, part.step + k, part.lines, room);
       const T* values;
       if constexpr (kWidens) {
@@ -186,6 +197,8 @@ void pack_paired(const ProductOperand& operand, const PanelPart& part, void* pan
   for (Size k = 0; k < part.padded; k += 2 * at_once) {
     for (Size i = 0; i < at_once; ++i) {
       const Size step = k + 2 * i;
+      prefetch_lines(from, part, step);
+      prefetch_lines(from, part, step + 1);
       BFloat16* pairs = room + i * 2 * part.lines;
       if (step >= part.depth) {
         clear(pairs, 2 * part.lines);
