@@ -89,12 +89,15 @@ def head_shards(x: Any, target: Any, **options: Any) -> Result:
 
 
 def _tensor(array: Any) -> Any:
+    """A tensor with the strides of the array, where PyTorch has such."""
     import torch
 
     array = np.asarray(array)
+    if not (array.flags.writeable and array.flags.aligned) or min(array.strides, default=0) < 0:
+        array = np.array(array)
     if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(np.array(array))
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def _numpy(tensor: Any, dtype: Any) -> Any:
@@ -215,6 +218,56 @@ def jax_log_softmax(x: Any, dy: Any) -> Result:
         return np.asarray(y), np.asarray(pullback(dy)[0])
 
 
+def sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
+    loss, gradients = ss.linear_cross_entropy_with_grad(
+        hidden, weight, target, shift=shift, reduction="none", grads=["hidden"]
+    )
+    return loss, gradients.dhidden
+
+
+def sequences_shards(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
+    loss, gradients = sharded_head(
+        hidden, weight, target, [0, 4, len(weight)], shift=shift, reduction="none", grads=["hidden"]
+    )
+    return loss, gradients.dhidden
+
+
+def torch_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
+    import softstep.torch as st
+
+    h = _tensor(hidden).requires_grad_()
+    loss = st.linear_cross_entropy(
+        h, _tensor(weight), _tensor(target), shift=shift, reduction="none"
+    )
+    loss.sum().backward()
+    return loss.detach().numpy(), _numpy(h.grad, hidden.dtype)
+
+
+def torch_func_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
+    import torch as pytorch
+
+    import softstep.torch as st
+
+    def loss(h: Any) -> Any:
+        rows = st.linear_cross_entropy(
+            h, _tensor(weight), _tensor(target), shift=shift, reduction="none"
+        )
+        return rows.sum(), rows
+
+    dhidden, losses = pytorch.func.grad(loss, has_aux=True)(_tensor(hidden))
+    return losses.numpy(), _numpy(dhidden, hidden.dtype)
+
+
+def jax_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
+    from softstep.jax import linear_cross_entropy
+
+    return _jax(
+        lambda h: linear_cross_entropy(h, weight, target, shift=shift, reduction="none"),
+        hidden,
+        hidden.dtype,
+    )
+
+
 _ALL = (rows, in_place, columns, repeated, head, shards, head_shards)
 _ALL += (torch, torch_head, torch_func, jax, jax_head)
 
@@ -231,4 +284,5 @@ def _params(functions: Any) -> list[Any]:
 
 
 FRONT_ENDS = _params(_ALL)
+HEADS = _params([sequences, sequences_shards, torch_sequences, torch_func_sequences, jax_sequences])
 LOG_SOFTMAX = _params([log_softmax, log_softmax_columns, torch_log_softmax, jax_log_softmax])

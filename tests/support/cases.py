@@ -69,7 +69,7 @@ def unaligned(x: NDArray[Any]) -> NDArray[Any]:
 
 def surrounded(shape: list[int], dtype: Any) -> NDArray[Any]:
     """Memory whose every element would show if it were read or overwritten by mistake."""
-    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
+    return np.full(shape, np.iinfo(dtype).max if dtype.kind in "iu" else np.nan, dtype)
 
 
 def every_second(x: NDArray[Any]) -> NDArray[Any]:

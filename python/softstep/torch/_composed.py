@@ -11,7 +11,7 @@ import torch
 import softstep._core as _core
 from softstep.losses.options import Options
 from softstep.torch import _composed_softmax
-from softstep.torch._numbers import floats
+from softstep.torch._numbers import floats, of_python
 from softstep.torch._tensors import is_compiling, sizes, wide_dtype
 
 
@@ -24,6 +24,7 @@ def cross_entropy(
     options: Options,
 ) -> torch.Tensor:
     """Return the loss."""
+    options = of_python(options)
     by_class = probabilities is None and not target.is_floating_point()
     if not is_compiling():  # refuses what does not fit
         _core.cross_entropy_numbers(by_class, **floats(options))

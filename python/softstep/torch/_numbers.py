@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from softstep.losses.options import Options
@@ -56,6 +57,16 @@ def divided(x: torch.Tensor, temperature: Number) -> torch.Tensor:
     if not 0 < number < math.inf:
         raise ValueError(f"temperature: expected a finite number above 0, got {number}")
     return x.to(wide_dtype(x.dtype)) / temperature
+
+
+def of_python(options: Options) -> Options:
+    """Return the options without NumPy's numbers, which take tensors for arrays."""
+    return Options(
+        *(
+            value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+            for value in options
+        )
+    )
 
 
 def floats(options: Options) -> dict[str, Any]:
