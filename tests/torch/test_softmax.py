@@ -54,6 +54,12 @@ def test_arguments() -> None:
         st.softmax(torch.ones(3, dtype=torch.long), 0)
     with pytest.raises(IndexError, match="dim: expected one of 2 dimensions, got 2"):
         st.log_softmax(x, 2)
+    for name in NAMES:
+        f = getattr(st, name)
+        for t in (2, np.float32(2), np.array(2.0)):
+            assert torch.equal(f(x, 1, temperature=t), f(x, 1, temperature=2.0))
+            traced = torch.func.vmap(lambda x, f=f, t=t: f(x, 0, temperature=t))
+            torch.testing.assert_close(traced(x), f(x, 1, temperature=2.0))
     with pytest.raises(ValueError, match="temperature"):
         st.softmax(x, 0, temperature=0.0)
 

@@ -54,6 +54,8 @@ def divided(x: torch.Tensor, temperature: Number) -> torch.Tensor:
     if isinstance(temperature, torch.Tensor):
         temperature = scalar(temperature, "temperature")
         number = temperature.item() if is_eager() else 1.0
+    elif isinstance(temperature, np.ndarray):
+        number = temperature = temperature.item()
     if not 0 < number < math.inf:
         raise ValueError(f"temperature: expected a finite number above 0, got {number}")
     return x.to(wide_dtype(x.dtype)) / temperature
@@ -61,12 +63,9 @@ def divided(x: torch.Tensor, temperature: Number) -> torch.Tensor:
 
 def of_python(options: Options) -> Options:
     """Return the options without NumPy's numbers, which take tensors for arrays."""
-    return Options(
-        *(
-            value.item() if isinstance(value, (np.generic, np.ndarray)) else value
-            for value in options
-        )
-    )
+    numpy = (np.generic, np.ndarray)
+    values: list[Any] = [v.item() if isinstance(v, numpy) else v for v in options]
+    return Options(*values)
 
 
 def floats(options: Options) -> dict[str, Any]:
