@@ -89,9 +89,9 @@ public:
   }
 
   // Loss of the rows from `begin` on, a part of the reduced loss; the gradient overwrites the
-  // logits if it is wanted.
+  // logits if it is wanted. extra: arrays by name for results of each row.
   py::object run(const py::array& logits, py::ssize_t begin, const py::object& probabilities,
-                 bool with_gradient) const {
+                 bool with_gradient, const py::dict& extra) const {
     require_rows(logits, begin);
     if (with_gradient)
       as_output(logits, "logits", logits);
@@ -103,6 +103,11 @@ public:
       using T = typename decltype(problem)::T;
       ops::RowResults<T> results{};
       results.loss = data_of<T>(losses);
+      results.lse = row_result<T>(extra, "lse", logits);
+      results.nll = row_result<T>(extra, "nll", logits);
+      results.entropy = row_result<T>(extra, "entropy", logits);
+      results.dtemperature = row_result<T>(extra, "dtemperature", logits);
+      results.argmax = row_result<std::int32_t>(extra, "argmax", logits);
       // Both parts of the loss are divided by the same number.
       const double divisor = call_.denominators.loss;
       if (problem.options.z_loss != 0 && divisor != 0 && call_.denominators.z_loss != 0)
@@ -205,6 +210,20 @@ private:
           " classes of dtype " + std::string(py::str(call_.form.dtype)) + " from row " +
           std::to_string(begin) + " of " + std::to_string(call_.rows()) + " on, got " +
           dtype_text(logits) + " of shape " + shape_text(shape_of(logits)));
+  }
+  // Where a result of each of the logits' rows is written; null if it is not asked for.
+  template <class R>
+  R* row_result(const py::dict& extra, const char* name, const py::array& logits) const {
+    if (!extra.contains(name))
+      return nullptr;
+    const py::object object = extra[name];
+    const bool is_array = py::isinstance<py::array_t<R>>(object);
+    const auto array = is_array ? py::reinterpret_borrow<py::array>(object) : py::array();
+    if (!is_array || array.ndim() != 1 || array.shape(0) != logits.shape(0) ||
+        !(array.flags() & py::array::c_style) || !array.writeable())
+      throw py::value_error("extra: expected for " + std::string(name) + " a contiguous array of " +
+                            std::to_string(logits.shape(0)) + " numbers that can be written to");
+    return data_of<R>(array);
   }
   std::optional<py::array> probabilities_of(const py::object& object,
                                             const py::array& logits) const {
@@ -336,7 +355,7 @@ void register_cross_entropy_parts(py::module_& m) {
       .def("keep", &Parts::keep, py::arg("rows"))
       .def("classes", &Parts::classes, py::arg("begin"), py::arg("end"))
       .def("run", &Parts::run, py::arg("logits"), py::arg("begin"), py::arg("probabilities"),
-           py::arg("with_gradient"))
+           py::arg("with_gradient"), py::arg("extra") = py::dict())
       .def("sweep", &Parts::sweep, py::arg("logits"), py::arg("begin") = 0,
            py::arg("probabilities") = none)
       .def("shift", &Parts::shift, py::arg("sums"), py::arg("maxima"))

@@ -138,6 +138,7 @@ class CrossEntropyCall(metaclass=pybind11_type):
         begin: int,
         probabilities: FloatArray | None,
         with_gradient: bool,
+        extra: dict[str, NDArray[Any]] = ...,
     ) -> Any: ...
     def sweep(
         self, logits: FloatArray, begin: int = ..., probabilities: FloatArray | None = ...

@@ -60,7 +60,7 @@ class ChunkLoop:
             self._clear_rest()
         if losses is not None:
             return targets.delivered(losses)
-        return total if count else targets.no_rows_loss
+        return total if count and targets.denominator else targets.no_rows_loss
 
     def results(self) -> LinearGradients:
         """Return the gradients, written."""

@@ -1,13 +1,13 @@
 """Cross-entropy of a linear layer's logits, which never exist all at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep._typing import FloatArray
 from softstep.head.arguments import (
-    LinearGradients,
     check_buffers,
     check_head,
     check_upstream,
@@ -17,9 +17,12 @@ from softstep.head.arguments import (
 from softstep.head.chunks import ChunkLoop
 from softstep.head.filter import check_filter
 from softstep.head.targets import Targets
+from softstep.losses.extra_results import Extra as Results
+from softstep.losses.extra_results import check_extra
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
 
 Gradient = Literal["hidden", "weight", "bias"]
+Extra = Literal["lse", "z_loss", "entropy", "argmax", "correct", "target_log_prob", "dtemperature"]
 
 
 def linear_cross_entropy(
@@ -43,6 +46,7 @@ def linear_cross_entropy(
     empty: Empty = "nan",
     shift: int = 0,
     workspace: int | None = None,
+    extra: Sequence[Extra] = (),
 ) -> Any:
     r"""Cross-entropy of the logits ``hidden @ weight.T + bias``, with bounded memory.
 
@@ -76,11 +80,16 @@ def linear_cross_entropy(
     workspace : int, optional
         Bytes of scratch memory, at most. The default is what the products need to run at full
         speed, and at most 64 MiB (unless one row takes more).
+    extra : sequence of str
+        Further results of the same chunks, in a dict, as in `cross_entropy`: ``"lse"``,
+        ``"entropy"``, ``"argmax"`` and ``"target_log_prob"`` of each row, ``"correct"``,
+        ``"z_loss"`` and ``"dtemperature"``. They take some numbers a row and no logits.
 
     Returns
     -------
     float or ndarray
-        The reduced loss; for "none" the losses of the rows, float32 for half precision.
+        The reduced loss; for "none" the losses of the rows, float32 for half precision. With
+        `extra`, the pair of it and the dict.
 
     Raises
     ------
@@ -106,14 +115,20 @@ def linear_cross_entropy(
     0.220095
     >>> round(ss.cross_entropy(hidden @ weight.T, [0, 1]), 6)
     0.220095
+    >>> _, results = ss.linear_cross_entropy(hidden, weight, [0, 1], extra=["target_log_prob"])
+    >>> results["target_log_prob"].round(4)
+    array([-0.3133, -0.1269])
     """
     options = Options.among(locals())
     head = check_head(hidden, weight, bias)
     limit = check_workspace(workspace)
+    further = _check_extra(extra, target, target_probabilities)
     targets = Targets(
-        head, target, target_probabilities, class_weight, sample_weight, options, shift
-    )
-    return ChunkLoop(head, targets, frozenset(), {}, frozenset(), None, limit).run()
+        head, target, target_probabilities, class_weight, sample_weight, options, shift,
+        further.written,
+    )  # fmt: skip
+    loss = ChunkLoop(head, targets, frozenset(), {}, frozenset(), None, limit).run()
+    return (loss, targets.extra_results(further, z_loss)) if further.names else loss
 
 
 def linear_cross_entropy_with_grad(
@@ -137,6 +152,7 @@ def linear_cross_entropy_with_grad(
     empty: Empty = "nan",
     shift: int = 0,
     workspace: int | None = None,
+    extra: Sequence[Extra] = (),
     grads: Iterable[Gradient] = ("hidden", "weight", "bias"),
     dhidden: FloatArray | None = None,
     dweight: FloatArray | None = None,
@@ -144,7 +160,7 @@ def linear_cross_entropy_with_grad(
     accumulate: bool | Iterable[Gradient] = False,
     upstream: ArrayLike | None = None,
     filter_eps: float | None = None,
-) -> tuple[Any, LinearGradients]:
+) -> tuple[Any, ...]:
     """`linear_cross_entropy` and its gradients, from one computation of the logits.
 
     With ``dlogits`` of `cross_entropy_with_grad`, ``dhidden = dlogits @ weight``,
@@ -156,8 +172,8 @@ def linear_cross_entropy_with_grad(
         As in `linear_cross_entropy`.
     label_smoothing, smoothing, gamma, temperature, softcap, z_loss, reduction, denominator, empty
         As in `linear_cross_entropy`. With "none" the gradients are those of the sum of the losses.
-    shift, workspace
-        As in `linear_cross_entropy`.
+    shift, workspace, extra
+        As in `linear_cross_entropy`. `upstream` scales ``"dtemperature"`` as the gradients.
     grads : sequence of {"hidden", "weight", "bias"}
         Which gradients; each that is left out saves its product.
     dhidden, dweight, dbias : ndarray, optional
@@ -181,6 +197,8 @@ def linear_cross_entropy_with_grad(
     gradients : LinearGradients
         The named tuple (dhidden, dweight, dbias); None for those not computed. Ignored rows of
         `dhidden` are 0.
+    results : dict
+        Only with `extra`.
 
     Raises
     ------
@@ -208,10 +226,19 @@ def linear_cross_entropy_with_grad(
     wanted = wanted_gradients(grads, bias is not None)
     buffers = {"hidden": dhidden, "weight": dweight, "bias": dbias}
     given, added = check_buffers(buffers, wanted, accumulate, head)
+    further = _check_extra(extra, target, target_probabilities)
     targets = Targets(
-        head, target, target_probabilities, class_weight, sample_weight, options, shift
-    )
+        head, target, target_probabilities, class_weight, sample_weight, options, shift,
+        further.written,
+    )  # fmt: skip
     scale = check_upstream(upstream, reduction, targets.shape, head.dtype)
     loop = ChunkLoop(head, targets, wanted, given, added, scale, limit, eps)
-    loss = loop.run()
-    return loss, loop.results()
+    loss, gradients = loop.run(), loop.results()
+    if not further.names:
+        return loss, gradients
+    return loss, gradients, targets.extra_results(further, z_loss, scale)
+
+
+def _check_extra(extra: Any, target: ArrayLike, target_probabilities: ArrayLike | None) -> Results:
+    by_class = np.asarray(target).dtype.kind in "iub" and target_probabilities is None
+    return check_extra(extra, by_class, without=("dtarget", "dweight"))

@@ -9,6 +9,7 @@ import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.head.arguments import Head
 from softstep.head.shift import check_shift, shifted
+from softstep.losses.extra_results import Extra
 from softstep.losses.options import Options
 
 
@@ -24,6 +25,7 @@ class Targets:
         sample_weight: ArrayLike | None,
         options: Options,
         shift: int,
+        written: tuple[str, ...] = (),
         **segment: int,
     ) -> None:
         lead, classes = head.hidden.shape[:-1], len(head.weight)
@@ -57,8 +59,14 @@ class Targets:
             self.keep(np.flatnonzero(counts))
         # A part of what a mean divides by is summed later; until then it is not 0.
         self.denominator = 1.0
+        self._names = written
         if not self.call.denominator_is_part:
             self._divide_by(self.call.loss_denominator)
+        # Of the rows that count, in order.
+        self._written: dict[str, FloatArray] = {
+            name: np.empty(len(self.rows), np.int32 if name == "argmax" else self.dtype)
+            for name in written
+        }
 
     def keep(self, rows: FloatArray) -> None:
         """Go on with these of the rows, in this order."""
@@ -74,7 +82,8 @@ class Targets:
                 f"mean divides by, is finite and not negative, got {denominator}"
             )
         self.denominator = self.call.loss_denominator = denominator
-        if denominator == 0:  # a mean over nothing, whose gradient is 0
+        # A mean over nothing, whose gradient is 0; the rows' other results are what they are.
+        if denominator == 0 and not self._names:
             self.keep(np.empty(0, np.int64))
 
     @property
@@ -128,7 +137,33 @@ class Targets:
         `probabilities` is scratch for dense targets that cannot be used where they lie.
         """
         dense = self.probabilities_of(logits, begin, probabilities)
-        return self.call.run(logits, begin, dense, with_gradient)
+        end = begin + len(logits)
+        extra = {name: rows[begin:end] for name, rows in self._written.items()}
+        return self.call.run(logits, begin, dense, with_gradient, extra)
+
+    def extra_results(
+        self, extra: Extra, z_loss: float, upstream: FloatArray | None = None
+    ) -> dict[str, Any]:
+        """Return the extra results by name, once all chunks have run."""
+        kept = self.picked(0, len(self.rows))
+        weight = self.call.sample_weight
+        factor: Any = 0.0 if self.denominator == 0 else 1 / self.denominator
+        z_denominator = self.call.z_denominator
+        results = extra.named(
+            self._written,
+            self.classes(0, len(self.rows)) if "correct" in extra.names else None,
+            z_loss,
+            1.0 if weight is None else weight.reshape(-1),
+            self.reduction == "none",
+            factor if upstream is None else factor * upstream[kept],
+            0.0 if z_denominator == 0 else 1 / z_denominator,
+        )
+        for name, result in results.items():
+            if isinstance(result, np.ndarray):
+                every = np.full(self._count, -1 if name == "argmax" else 0, result.dtype)
+                every[kept] = result
+                results[name] = every.reshape(self.shape)
+        return results
 
     def probabilities_of(
         self, logits: FloatArray, begin: int, scratch: FloatArray | None

@@ -1,20 +1,25 @@
 """Cross-entropy of a linear layer, with the signature of PyTorch's linear_cross_entropy."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
 from softstep.torch._cross_entropy import refuse_weights
+from softstep.torch._linear_cross_entropy_constants import Constants
+from softstep.torch._linear_cross_entropy_extra import asked_for
 from softstep.torch._linear_cross_entropy_heads import check_heads, over_heads
 from softstep.torch._linear_cross_entropy_kernel import differentiable
-from softstep.torch._linear_cross_entropy_whole import Constants, whole
+from softstep.torch._linear_cross_entropy_whole import whole
 from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
 from softstep.torch._tensors import FLOATS, are_plain, is_eager
 
 # What PyTorch's function has not, of what belongs to no batch.
 EXTENSIONS = {*Options._fields, "shift", "workspace"}
 EXTENSIONS -= {"ignore_index", "reduction", "label_smoothing"}
+
+Extra = Literal["lse", "entropy", "argmax", "correct", "target_log_prob"]
 
 
 def linear_cross_entropy(
@@ -39,7 +44,8 @@ def linear_cross_entropy(
     empty: Empty = "nan",
     shift: int = 0,
     workspace: int | None = None,
-) -> torch.Tensor:
+    extra: Sequence[Extra] = (),
+) -> Any:
     """`cross_entropy` of ``input @ linear_weight.T + linear_bias``, whose logits never exist whole.
 
     All gradients are computed in the forward, a chunk of rows at a time, whatever the options; with
@@ -63,12 +69,17 @@ def linear_cross_entropy(
         As in `softstep.linear_cross_entropy`.
     denominator, empty, shift, workspace
         As in `softstep.linear_cross_entropy`.
+    extra
+        Names of further results of the same chunks: ``"lse"``, ``"entropy"``, ``"argmax"`` and
+        ``"target_log_prob"`` of each row, and ``"correct"``. They have no gradient: that of
+        log-probabilities is the one of ``-linear_cross_entropy(..., reduction="none")``.
 
     Returns
     -------
     Tensor
         The loss, float32 for half precision. Gradients go to `input`, `linear_weight`,
-        `linear_bias`, to probabilities and to numbers, any number of times.
+        `linear_bias`, to probabilities and to numbers, any number of times. With `extra`, the pair
+        of it and a dict of tensors.
 
     Raises
     ------
@@ -114,15 +125,30 @@ def linear_cross_entropy(
         if linear_bias is not None:
             linear_bias = divided(linear_bias, numbers.temperature)
         numbers, live = numbers._replace(temperature=1.0), frozenset()
+    results = asked_for(extra, target, target_probabilities) if extra else None
     constants = Constants(
-        target, target_probabilities, weight, sample_weight, numbers, shift, workspace
+        target, target_probabilities, weight, sample_weight, numbers, shift, workspace, results
     )
     if linear_weight.ndim > 2:
+        if results:
+            raise ValueError("extra: expected none with a head for each position")
         check_heads(input, linear_weight, linear_bias, constants)
+    loss = _loss(input, linear_weight, linear_bias, constants, bool(live))
+    return (loss, results) if results else loss
+
+
+def _loss(
+    input: torch.Tensor,
+    linear_weight: torch.Tensor,
+    linear_bias: torch.Tensor | None,
+    constants: Constants,
+    live: bool,
+) -> torch.Tensor:
+    """Return the loss by chunks where they serve, else through all logits."""
     plain = are_plain(input, linear_weight, linear_bias, *constants[:4])
     recording = torch.is_grad_enabled()
     if recording:
-        refuse_weights(weight, sample_weight)
+        refuse_weights(constants.class_weight, constants.sample_weight)
     soft = recording and any(t is not None and t.requires_grad for t in constants[:2])
     if live or soft or not (input.is_cpu and is_eager() and plain):
         return whole(input, linear_weight, linear_bias, constants)

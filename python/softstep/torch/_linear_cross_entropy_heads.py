@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from softstep.torch._composed import check_shapes, counting
-from softstep.torch._linear_cross_entropy_whole import Constants
+from softstep.torch._linear_cross_entropy_constants import Constants
 from softstep.torch._tensors import sizes
 
 

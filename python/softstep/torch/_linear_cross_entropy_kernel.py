@@ -8,8 +8,11 @@ import torch
 from softstep.head.arguments import check_head, check_upstream, check_workspace
 from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets
+from softstep.losses.extra_results import Extra
 from softstep.torch import _gradient
-from softstep.torch._linear_cross_entropy_whole import Constants, whole
+from softstep.torch._linear_cross_entropy_constants import Constants
+from softstep.torch._linear_cross_entropy_extra import of_chunks
+from softstep.torch._linear_cross_entropy_whole import whole
 from softstep.torch._tensors import is_plain, of_array, view, wide_dtype
 
 _NAMES = ("hidden", "weight", "bias")
@@ -27,8 +30,9 @@ def evaluate(
     head = check_head(hidden, weight, bias)
     limit = check_workspace(constants.workspace)
     targets = Targets(
-        head, target, masses, class_weight, sample_weight, constants.options, constants.shift
-    )
+        head, target, masses, class_weight, sample_weight, constants.options, constants.shift,
+        Extra(tuple(constants.results or ())).written,
+    )  # fmt: skip
     scale = None
     if upstream is not None:
         scale = check_upstream(view(upstream), "none", targets.shape, head.dtype)
@@ -38,6 +42,8 @@ def evaluate(
         given["hidden"] = np.empty(hidden.shape, np.float32)
     loop = ChunkLoop(head, targets, frozenset(names), given, frozenset(), scale, limit)
     loss = torch.as_tensor(loop.run(), dtype=wide_dtype(tensors[0].dtype), device="cpu")
+    if constants.results:
+        of_chunks(constants.results, targets)
     return loss, [None if array is None else of_array(array) for array in loop.results()]
 
 
@@ -58,7 +64,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         loss, gradients = evaluate(tensors, constants, [] if by_row else names)
         # The operands are for second derivatives, and for what is computed in the backward.
         ctx.save_for_backward(*tensors, *gradients)
-        ctx.constants = constants
+        ctx.constants = constants._replace(results=None)
         ctx.dtypes = [None if t is None else t.dtype for t in tensors]
         return loss
 

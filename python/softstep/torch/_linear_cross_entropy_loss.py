@@ -84,7 +84,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
     ) -> torch.Tensor:
         """Return the loss."""
         bias = self.linear.bias
-        return linear_cross_entropy(
+        loss: torch.Tensor = linear_cross_entropy(
             input,
             self.linear.weight.unflatten(0, self.heads),
             target,
@@ -94,3 +94,4 @@ class LinearCrossEntropyLoss(torch.nn.Module):
             sample_weight=sample_weight,
             **{name: getattr(self, name) for name in self.options},
         )
+        return loss

@@ -1,25 +1,15 @@
 """The linear head through all its logits, for whatever only operations of PyTorch go through."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from softstep.head.shift import check_shift, shifted
 from softstep.losses.options import Options
 from softstep.torch._cross_entropy import cross_entropy
+from softstep.torch._linear_cross_entropy_constants import Constants
+from softstep.torch._linear_cross_entropy_extra import of_logits
 from softstep.torch._tensors import sizes, wide_dtype
-
-
-class Constants(NamedTuple):
-    """What has no gradient, by the names of the NumPy API."""
-
-    target: torch.Tensor
-    target_probabilities: torch.Tensor | None
-    class_weight: torch.Tensor | None
-    sample_weight: torch.Tensor | None
-    options: Options
-    shift: int
-    workspace: int | None
 
 
 def whole(
@@ -53,6 +43,11 @@ def whole(
 
     # Not `_asdict`, which Dynamo of PyTorch 2.8 does not trace.
     options: dict[str, Any] = dict(zip(Options._fields, constants.options, strict=True))
+    if constants.results:
+        of_logits(constants.results, logits, flat(target), flat(share), constants)
+        for name, result in constants.results.items():
+            if name != "correct":
+                constants.results[name] = result.reshape(rows)
     loss = cross_entropy(
         logits,
         flat(target),
