@@ -250,6 +250,13 @@ def test_traced_calls_take_all_logits() -> None:
     compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(torch.autograd.grad(compiled(hidden), hidden)[0], expected)
 
+    def g(h: Any) -> Any:
+        return st.linear_cross_entropy(h, weight.view(3, 3, 4), target.view(6, 1).tile(3) % 3)
+
+    expected = torch.autograd.grad(g(hidden), hidden)[0]
+    compiled = torch.compile(g, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(torch.autograd.grad(compiled(hidden), hidden)[0], expected)
+
 
 def test_refusals() -> None:
     hidden, weight, _ = operands()

@@ -86,6 +86,21 @@ def test_subclasses(name: str) -> None:
     torch.testing.assert_close(x.grad.inner, y.grad.inner)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_nested(name: str, layout: Any) -> None:
+    parts = [torch.randn(2, 5), torch.randn(3, 5)]
+    nested = torch.nested.nested_tensor(parts, layout=layout)
+    try:
+        getattr(torch, name)(nested, -1)
+    except NotImplementedError:
+        pytest.skip("PyTorch has none")
+    result = getattr(st, name)(nested, -1)
+    for part, values in zip(result.unbind(), parts, strict=True):
+        torch.testing.assert_close(part, getattr(torch, name)(values, -1))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 def test_without_dimensions(name: str, dtype: Any) -> None:

@@ -104,21 +104,20 @@ def cross_entropy(
         denominator,
         empty,
     )
-    live: frozenset[str] = frozenset()
+    left, divisor = False, None
     plain = type(label_smoothing) is type(gamma) is type(temperature) is type(z_loss) is float
     if not (plain and softcap is None and denominator is None) and are_tensors(options):
-        options, live = settled(options)
+        options, left, divisor = settled(options)
     if input.dtype not in FLOATS or input.ndim == 0:
         raise TypeError(
             f"input: expected float logits of at least one dimension, got {input.dtype} of shape "
             f"{tuple(input.shape)}"
         )
+    if divisor is not None:
+        input = divided(input, divisor)
     recording = torch.is_grad_enabled()
     if recording:
         refuse_weights(weight, sample_weight)
-    if live == {"temperature"} and softcap is None:
-        input = divided(input, options.temperature)
-        options, live = options._replace(temperature=1.0), frozenset()
     eager = (
         is_eager()
         and type(input) in PLAIN
@@ -127,9 +126,9 @@ def cross_entropy(
         and type(weight) in PLAIN
         and type(sample_weight) in PLAIN
     )
-    if live or not (input.is_cpu and eager):
+    if left or not (input.is_cpu and eager):
         tensors = (input, target, target_probabilities, weight, sample_weight)
-        if input.is_cpu and not live and take_operators(*tensors):
+        if input.is_cpu and not left and take_operators(*tensors):
             return _traced(tensors, options, recording)
         return _composed.cross_entropy(*tensors, options)
     if recording and (

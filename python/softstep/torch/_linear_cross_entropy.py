@@ -115,16 +115,14 @@ def linear_cross_entropy(
         denominator,
         empty,
     )
-    live: frozenset[str] = frozenset()
+    left, divisor = False, None
     if are_tensors(numbers):
-        numbers, live = settled(numbers)
+        numbers, left, divisor = settled(numbers)
     if input.dtype not in FLOATS or linear_weight.dtype not in FLOATS:
         raise TypeError(f"input: expected floats, got {input.dtype} and {linear_weight.dtype}")
-    if live == {"temperature"} and softcap is None:
-        input = divided(input, numbers.temperature)
-        if linear_bias is not None:
-            linear_bias = divided(linear_bias, numbers.temperature)
-        numbers, live = numbers._replace(temperature=1.0), frozenset()
+    if divisor is not None:
+        input = divided(input, divisor)
+        linear_bias = None if linear_bias is None else divided(linear_bias, divisor)
     results = asked_for(extra, target, target_probabilities) if extra else None
     constants = Constants(
         target, target_probabilities, weight, sample_weight, numbers, shift, workspace, results
@@ -133,7 +131,7 @@ def linear_cross_entropy(
         if results:
             raise ValueError("extra: expected none with a head for each position")
         check_heads(input, linear_weight, linear_bias, constants)
-    loss = _loss(input, linear_weight, linear_bias, constants, bool(live))
+    loss = _loss(input, linear_weight, linear_bias, constants, left)
     return (loss, results) if results else loss
 
 
@@ -142,15 +140,18 @@ def _loss(
     linear_weight: torch.Tensor,
     linear_bias: torch.Tensor | None,
     constants: Constants,
-    live: bool,
+    numbers_require_grad: bool,
 ) -> torch.Tensor:
     """Return the loss by chunks where they serve, else through all logits."""
-    plain = are_plain(input, linear_weight, linear_bias, *constants[:4])
     recording = torch.is_grad_enabled()
     if recording:
         refuse_weights(constants.class_weight, constants.sample_weight)
-    soft = recording and any(t is not None and t.requires_grad for t in constants[:2])
-    if live or soft or not (input.is_cpu and is_eager() and plain):
+    # No slice of the named tuple before `is_eager`: Dynamo of PyTorch 2.8 does not trace it.
+    masses = constants.target_probabilities
+    soft = recording and (constants.target if masses is None else masses).requires_grad
+    operands = (input, linear_weight, linear_bias)
+    by_operations = numbers_require_grad or soft or not input.is_cpu
+    if by_operations or not (is_eager() and are_plain(*operands, *constants[:4])):
         return whole(input, linear_weight, linear_bias, constants)
     if linear_weight.ndim > 2:
         return over_heads(differentiable, input, linear_weight, linear_bias, constants)

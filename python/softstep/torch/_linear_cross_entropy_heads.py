@@ -26,7 +26,8 @@ def check_heads(
         raise ValueError(
             "shift: expected 0 with a head for each position, whose targets are given as they are"
         )
-    check_shapes((rows[0], *shape[:-1]), 1, *constants[:4])
+    target, masses, class_weight, share, *_ = constants
+    check_shapes((rows[0], *shape[:-1]), 1, target, masses, class_weight, share)
 
 
 def over_heads(

@@ -20,11 +20,14 @@ def are_tensors(options: Options) -> bool:
     return any(isinstance(value, torch.Tensor) for value in options)
 
 
-def settled(options: Options) -> tuple[Options, frozenset[str]]:
-    """Return the options with plain numbers where nothing is lost, and the names of the others."""
+def settled(options: Options) -> tuple[Options, bool, torch.Tensor | None]:
+    """Return the options with plain numbers where nothing is lost, and whether others are left.
+
+    The last is a temperature that the logits are to be divided by, instead.
+    """
     real, recording = is_eager(), torch.is_grad_enabled()
     values: list[Any] = []
-    tensors: list[str] = []
+    left: list[str] = []
     for name, value in zip(Options._fields, options, strict=True):
         if isinstance(value, torch.Tensor):
             value = scalar(value, name)
@@ -33,9 +36,13 @@ def settled(options: Options) -> tuple[Options, frozenset[str]]:
             elif name == "ignore_index":
                 raise TypeError("ignore_index: expected an int, got a tensor that is traced")
             else:
-                tensors.append(name)
+                left.append(name)
         values.append(value)
-    return Options(*values), frozenset(tensors)
+    if left == ["temperature"] and options.softcap is None:
+        at = Options._fields.index("temperature")
+        temperature, values[at] = values[at], 1.0
+        return Options(*values), False, temperature
+    return Options(*values), bool(left), None
 
 
 def scalar(value: torch.Tensor, name: str) -> torch.Tensor:

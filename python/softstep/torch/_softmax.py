@@ -134,7 +134,9 @@ def _map(
     given = x.dtype
     if isinstance(temperature, torch.Tensor):
         x, temperature = divided(x, temperature), 1.0
-    if is_eager() and x.is_cpu and type(x) in PLAIN:
+    if x.is_nested:
+        result = getattr(torch, name)(x if temperature == 1 else divided(x, temperature), dim)
+    elif is_eager() and x.is_cpu and type(x) in PLAIN:
         if x.requires_grad and torch.is_grad_enabled():
             result = DIFFERENTIABLE[name](x, dim, temperature)
         else:

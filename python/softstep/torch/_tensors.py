@@ -54,10 +54,13 @@ def take_operators(*tensors: Any) -> bool:
     """Whether what is traced is to be recorded as an operator of softstep."""
     if not (is_compiling() or _modes()) or _transforms() or is_forward_mode():
         return False
-    return all(
-        type(tensor) in PLAIN or type(tensor).__module__.startswith("torch._subclasses")
-        for tensor in tensors
-    )
+    for tensor in tensors:  # no `all`, nor `in` of a set, which Dynamo of PyTorch 2.8 cannot trace
+        kind = type(tensor)
+        if tensor is None or kind is torch.Tensor or kind is torch.nn.Parameter:
+            continue
+        if not kind.__module__.startswith("torch._subclasses"):
+            return False
+    return True
 
 
 def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
