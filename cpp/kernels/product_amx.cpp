@@ -29,6 +29,8 @@ void multiply_tile(const ProductTask<BFloat16>& task, const BFloat16* left, cons
   _tile_zero(2);
   _tile_zero(3);
   const bool lower = task.rows - row > kSide;
+  for (Size r = row; r < task.rows && r < row + kAmxRows; ++r)
+    prefetch<kAmxCols * sizeof(float)>(row_of(task, r, col));
   for (Size k = 0; k < task.depth; k += kAmxDepth) {
     _tile_loadd(4, left, kRowBytes);
     _tile_loadd(6, right, 2 * kRowBytes);

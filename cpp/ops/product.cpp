@@ -46,13 +46,14 @@ public:
     slab_ = std::max(kSharedBytes / line_bytes / depth_, Size{1}) * depth_;
     slab_ = std::min(slab_, up(depth, depth_));
     const Size most = kStepBytes / static_cast<Size>(sizeof(P));
+    group_ = up(std::min(most, shared_lines_), shared_width_);
     block_ = up(std::min(most, parts(own_lines_, kLeastBlocks)), own_width_);
   }
 
   void run() {
     const int workers = parallel::max_workers();
     const PanelPart own = part(false, 0, block_, 0, depth_);
-    const PanelPart shared = part(true, 0, shared_width_, 0, depth_);
+    const PanelPart shared = part(true, 0, group_, 0, depth_);
     const std::size_t panels = bytes(block_ * depth_);
     room_bytes_ = panels + std::max(pack_scratch(own), pack_scratch(shared));
     room_bytes_ = (room_bytes_ + kAlignment - 1) / kAlignment * kAlignment;
@@ -72,7 +73,8 @@ private:
   const ProductTile tile_;
   const bool shares_left_;
   const Size shared_lines_, own_lines_, shared_width_, own_width_;
-  Size depth_, slab_, block_; // steps of a panel; of all shared panels at a time; lines of a block
+  Size depth_, slab_;  // steps of a panel; of all shared panels at a time
+  Size block_, group_; // lines that a thread multiplies, or packs for all, at once
   std::size_t room_bytes_ = 0;
   Scratch rooms_, shared_;
 
@@ -105,13 +107,13 @@ private:
   }
 
   void share(Size begin, Size steps) const {
-    const Size groups = parts(shared_lines_, shared_width_), blocks = parts(steps, depth_);
+    const Size groups = parts(shared_lines_, group_), blocks = parts(steps, depth_);
     const double cost = static_cast<double>(shared_lines_) * static_cast<double>(steps);
     parallel::for_each_block(groups * blocks, cost, [&](std::int64_t at, int worker) {
-      const Size step = at / groups * depth_, line = at % groups * shared_width_;
+      const Size step = at / groups * depth_, line = at % groups * group_;
       const Size depth = std::min(depth_, steps - step);
       const PanelPart which =
-          part(true, line, std::min(shared_width_, shared_lines_ - line), begin + step, depth);
+          part(true, line, std::min(group_, shared_lines_ - line), begin + step, depth);
       pack(true, which, shared_panels(step) + line * which.padded, room(worker));
     });
   }

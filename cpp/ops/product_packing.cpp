@@ -153,22 +153,19 @@ void pair(const PairedProductKernels& kernels, BFloat16* to, const BFloat16* fir
   kernels.pair_bf16(to, first, second, n);
 }
 
-// Blocks of rows x tile depth, block after block: lines [line, line + n) of it from `row`, whose
-// distance is `stride`.
-void put_rows(BFloat16* to, const PanelPart& part, Size step_block, const BFloat16* rows,
-              Size stride, Size n, Size steps) {
-  for (Size line = 0; line < part.width; ++line, to += step_block) {
-    const Size from = line < n ? steps : 0;
-    copy(to, rows + line * stride, from);
-    clear(to + from, step_block - from);
-  }
+constexpr Size kRowSteps = 32; // of a row of 64 bytes
+
+// kRowSteps steps of a panel by row: n lines, and zeros for the others.
+void put_rows(BFloat16* to, Size width, const BFloat16* rows, Size stride, Size n) {
+  for (Size line = 0; line < n; ++line)
+    copy(to + line * kRowSteps, rows + line * stride, kRowSteps);
+  clear(to + n * kRowSteps, (width - n) * kRowSteps);
 }
 
 // Pairs of the depth together, or whole rows where the kernel wants them.
 template <class S>
 void pack_paired(const ProductOperand& operand, const PanelPart& part, void* panels,
                  void* scratch) {
-  constexpr Size kRowSteps = 32; // of a row of 64 bytes
   const Source<S> from{operand};
   const PairedProductKernels& kernels = *dispatch::active().paired_product;
   const Size panel = part.width * part.padded;
@@ -183,7 +180,7 @@ void pack_paired(const ProductOperand& operand, const PanelPart& part, void* pan
       }
       if (part.by_row) {
         for (Size k = 0; k < part.padded; k += kRowSteps)
-          put_rows(to + k * part.width, part, kRowSteps, room + k, part.padded, n, kRowSteps);
+          put_rows(to + k * part.width, part.width, room + k, part.padded, n);
       } else { // a pair has the size of a float
         turn(reinterpret_cast<float*>(to), part.width, reinterpret_cast<const float*>(room),
              part.padded / 2, n, part.padded / 2);
