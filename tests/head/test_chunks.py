@@ -26,7 +26,7 @@ def problem(seed: int, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("rows", [1, 2, ROWS - 1, ROWS, ROWS + 1])
 def test_chunk_boundaries(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr(chunks, "plan_chunks", lambda needs, _: Plan(rows, needs.bytes(rows)))
+    monkeypatch.setattr(chunks, "plan_chunks", lambda needs, *_: Plan(rows, needs.bytes(rows)))
     hidden, weight, target = problem(rows)
     bias = np.linspace(-1, 1, CLASSES)
     check_head(hidden, weight, target, bias=bias)

@@ -35,7 +35,7 @@ class ChunkLoop:
         self.gradients = {
             name: given.get(name) if name in given else self._new(name) for name in wanted
         }
-        self.plan = plan_chunks(self._needs(), workspace)
+        self.plan = plan_chunks(self._needs(), workspace, self.bfloat16)
 
     def _hidden_rows(self) -> HiddenRows:
         scaled = self.upstream is not None

@@ -11,7 +11,9 @@ import numpy as np
 import softstep._core as _core
 from softstep._typing import FloatArray
 
-_BYTES, _ROWS = 64 << 20, 1024  # measured, docs/design/0006-linear-head.md: more gain nothing
+# Measured, docs/design/0006-linear-head.md and 0012-products.md: more gain little. bfloat16 can be
+# multiplied so fast that what each chunk reads and writes besides counts.
+_BYTES, _BFLOAT16_BYTES, _ROWS = 64 << 20, 128 << 20, 1024
 _ALIGNMENT = 64
 
 
@@ -43,11 +45,12 @@ class Plan:
     bytes: int
 
 
-def plan_chunks(needs: Needs, workspace: int | None) -> Plan:
+def plan_chunks(needs: Needs, workspace: int | None, bfloat16: bool = False) -> Plan:
     """Return the largest even chunks that fit into `workspace` bytes."""
     least = needs.bytes(1)
     if workspace is None:  # a single row of logits may be larger than the default
-        budget = max(least, min(_BYTES, needs.bytes(_ROWS)))
+        most = _BFLOAT16_BYTES if bfloat16 else _BYTES
+        budget = max(least, min(most, needs.bytes(_ROWS)))
     elif workspace < least:
         raise ValueError(
             f"workspace: expected at least {least} bytes, for one row, got {workspace}"
