@@ -8,7 +8,6 @@ copy); operators of losses that softstep.torch does not have; the variants of th
 chunks, which have the inputs of the one without and an option that has no meaning here.
 """
 
-import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +16,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # PyTorch's helpers import it
-import softstep.torch as st  # noqa: E402
 from softstep.torch._tensors import wide_dtype  # noqa: E402
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal import common_utils, composite_compliance
-    from torch.testing._internal.common_methods_invocations import op_db
+
+from tests.torch.op_db import (  # noqa: E402
+    CPU,
+    by_tensors,
+    every_operator,
+    few,
+    gradients,
+    operators,
+    samples,
+)
 
 # Of PyTorch itself: rules for tangents that are scripts, legacy rules that are loops.
 pytestmark = [
@@ -33,74 +40,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental"),
 ]
 
-OURS: dict[str, Callable[..., Any]] = {
-    "softmax": st.softmax,
-    "log_softmax": st.log_softmax,
-    "logsumexp": st.logsumexp,
-    "nn.functional.cross_entropy": st.cross_entropy,
-    "nn.functional.linear_cross_entropy": st.linear_cross_entropy,
-}
-CPU = "cpu"
-MOST = 15  # samples of an operator, evenly among those that it has
 # What PyTorch refuses, and the reason why it is no error here.
 ACCEPTED = {
     "ignore_index cannot be specified when target contains probabilities": (
         "an index has no meaning for probabilities, as in softstep.cross_entropy"
     )
 }
-
-
-def operators() -> list[Any]:
-    """Each of PyTorch's entries, with ours in place of the operator."""
-    found = []
-    for info in op_db:
-        if info.name in OURS and not info.variant_test_name.startswith("chunked"):
-            ours = copy.copy(info)
-            ours.op, ours.theirs = OURS[info.name], info.op
-            found.append(pytest.param(ours, id=info.full_name))
-    return found
-
-
-every_operator = pytest.mark.parametrize("info", operators())
-
-
-def samples(
-    info: Any, dtype: Any = torch.float64, grad: bool = True, most: int = MOST
-) -> list[Any]:
-    every = list(info.sample_inputs(CPU, dtype, requires_grad=grad))
-    return every[:: -(-len(every) // most)]
-
-
-def few(info: Any) -> Any:
-    """The operator with fewer samples, for PyTorch's helpers."""
-    less = copy.copy(info)
-    less.sample_inputs = lambda *_, **__: samples(info, most=10)
-    return less
-
-
-def floats(info: Any) -> list[Any]:
-    return [d for d in info.dtypes if d.is_floating_point]
-
-
-def by_tensors(function: Any, sample: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """The function of those of a sample's tensors that require grad, and these."""
-    arguments = ((sample.input, *sample.args), sample.kwargs)
-    flat, spec = torch.utils._pytree.tree_flatten(arguments)
-    where = [k for k, t in enumerate(flat) if torch.is_tensor(t) and t.requires_grad]
-
-    def f(*tensors: Any) -> Any:
-        given = list(flat)
-        for k, tensor in zip(where, tensors, strict=True):
-            given[k] = tensor
-        args, kwargs = torch.utils._pytree.tree_unflatten(given, spec)
-        return function(*args, **kwargs)
-
-    return f, [flat[k].detach() for k in where]
-
-
-def gradients(result: Any, sample: Any) -> list[Any]:
-    tensors = [t for t in (sample.input, *sample.args) if torch.is_tensor(t) and t.requires_grad]
-    return list(torch.autograd.grad(result.sum(), tensors)) if tensors else []
 
 
 @every_operator

@@ -22,7 +22,8 @@ is_compiling = torch.compiler.is_compiling
 _transforms = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _tracing = torch._C._is_tracing
-_is_batched = torch._C._functorch.is_legacy_batchedtensor
+# Of the vmap before functorch, which is still behind `is_grads_batched`.
+_is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda _: False)
 
 
 def is_eager() -> bool:
