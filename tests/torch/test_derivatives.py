@@ -14,7 +14,7 @@ autograd = torch.autograd.functional
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
 # Of PyTorch itself, whose rules for tangents are scripts, and some of whose legacy rules are loops.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit"),
     pytest.mark.filterwarnings("ignore:There is a performance drop"),
 ]
 X = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

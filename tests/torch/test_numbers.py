@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 import softstep.torch as st  # noqa: E402
 
 # Of PyTorch itself, whose rules for tangents are scripts.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
 X = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 W = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 B = torch.linspace(-1, 1, 5, dtype=torch.float64)

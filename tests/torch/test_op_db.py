@@ -34,7 +34,7 @@ from tests.torch.op_db import (  # noqa: E402
 
 # Of PyTorch itself: rules for tangents that are scripts, legacy rules that are loops.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit"),
     pytest.mark.filterwarnings("ignore:There is a performance drop"),
     pytest.mark.filterwarnings("ignore:Casting complex values to real"),
     pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental"),

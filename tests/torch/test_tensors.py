@@ -144,7 +144,7 @@ def test_logsumexp_of_integers() -> None:
         st.logsumexp(torch.ones(2, dtype=torch.complex64), 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @every_function
 def test_a_trace_computes(name: str) -> None:
     """torch.jit.trace: neither uninitialised memory nor the values of the example."""

@@ -102,7 +102,7 @@ def test_vmap_over_targets_and_probabilities() -> None:
     torch.testing.assert_close(gradients, torch.stack(expected))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("name", list(FUNCTIONS))
 def test_compiled_transforms(dynamo: None, name: str) -> None:
     f = FUNCTIONS[name]
