@@ -79,7 +79,7 @@ def linear_cross_entropy(
         shift with the target.
     workspace : int, optional
         Bytes of scratch memory, at most. The default is what the products need to run at full
-        speed, and at most 64 MiB, 128 of bfloat16 (unless one row takes more).
+        speed, and at most 64 MiB, 96 of bfloat16 (unless one row takes more).
     extra : sequence of str
         Further results of the same chunks, in a dict, as in `cross_entropy`: ``"lse"``,
         ``"entropy"``, ``"argmax"`` and ``"target_log_prob"`` of each row, ``"correct"``,

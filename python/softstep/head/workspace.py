@@ -13,7 +13,7 @@ from softstep._typing import FloatArray
 
 # Measured, docs/design/0006-linear-head.md and 0012-products.md: more gain little. bfloat16 can be
 # multiplied so fast that what each chunk reads and writes besides counts.
-_BYTES, _BFLOAT16_BYTES, _ROWS = 64 << 20, 128 << 20, 1024
+_BYTES, _BFLOAT16_BYTES, _ROWS = 64 << 20, 96 << 20, 1024
 _ALIGNMENT = 64
 
 
