@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -156,21 +157,36 @@ def test_python_threads_at_once() -> None:
     assert not wrong
 
 
-def test_bits_do_not_depend_on_threads() -> None:
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"bias": np.linspace(-1, 1, 3000), "accumulate": True, "shift": 1, "label_smoothing": 0.1},
+    {"reduction": "none", "upstream": np.linspace(-1, 2, 70).reshape(7, 10), "softcap": 9.0},
+    {"filter_eps": 0.02, "z_loss": 0.01, "extra": ["lse", "dtemperature"]},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+def test_bits_do_not_depend_on_threads(dtype: Any, options: dict[str, Any]) -> None:
     rng = np.random.default_rng(1)
-    hidden = rng.normal(size=(70, 16)).astype(np.float32)
-    weight = rng.normal(size=(3000, 16)).astype(np.float32)
-    target = rng.integers(0, 3000, 70)
+    hidden = rng.normal(size=(7, 10, 16)).astype(dtype)
+    weight = rng.normal(size=(3000, 16)).astype(dtype)
+    target = rng.integers(0, 3000, (7, 10))
+    target[2:4, 5] = -100
+    computed = np.float64 if dtype == np.float64 else np.float32
     results = []
     for n in (1, 2, 3, 7):
+        given = dict(options)
+        if "accumulate" in given:
+            given |= {"dweight": np.ones((3000, 16), computed), "bias": given["bias"].astype(dtype)}
         with ss.threads(n):
-            results.append(
-                ss.linear_cross_entropy_with_grad(hidden, weight, target, workspace=400_000)
+            loss, gradients, *_ = ss.linear_cross_entropy_with_grad(
+                hidden, weight, target, workspace=600_000, **given
             )
-    for loss, gradients in results[1:]:
-        assert loss == results[0][0]
-        np.testing.assert_array_equal(gradients.dhidden, results[0][1].dhidden)
-        np.testing.assert_array_equal(gradients.dweight, results[0][1].dweight)
+        arrays = [np.asarray(loss), *(g for g in gradients if g is not None)]
+        results.append([array.tobytes() for array in arrays])
+    for other in results[1:]:
+        assert other == results[0]
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3])
