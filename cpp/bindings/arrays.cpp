@@ -60,6 +60,22 @@ py::object foreign(const char* function) {
   return py::handle(foreign_views).attr(function);
 }
 
+bool plain_array(const py::handle& object) {
+  return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_;
+}
+
+// As far down as NumPy's arrays have dimensions.
+bool has_mask(const py::handle& object, const py::handle& masked_array, int depth = 64) {
+  if (!PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
+    return !plain_array(object) && py::isinstance(object, masked_array);
+  PyObject* const* items = PySequence_Fast_ITEMS(object.ptr());
+  for (Py_ssize_t k = 0; depth > 0 && k < PySequence_Fast_GET_SIZE(object.ptr()); ++k)
+    if (!PyFloat_CheckExact(items[k]) && !PyLong_CheckExact(items[k]) &&
+        has_mask(items[k], masked_array, depth - 1))
+      return true;
+  return false;
+}
+
 py::array converted(const py::array& array, const py::dtype& dtype) {
   if (is_bfloat16_bits(array.dtype()) && !dtype.equal(array.dtype()))
     return py::array(foreign("widened")(array).attr("astype")(dtype));
@@ -72,7 +88,24 @@ void see_foreign_arrays(const py::object& views) {
   Py_XSETREF(foreign_views, py::object(views).release().ptr());
 }
 
+void refuse_masked(const py::handle& object, const std::string& name) {
+  if (plain_array(object))
+    return;
+  const py::dict modules = py::module_::import("sys").attr("modules");
+  if (!modules.contains("numpy.ma")) // then there is none
+    return;
+  if (has_mask(object, py::object(modules["numpy.ma"]).attr("MaskedArray")))
+    throw py::type_error(name + ": expected an array without a mask, got a masked array, whose "
+                                "mask would not be looked at; pass .filled(value) or .data, and "
+                                "say what does not count by where, sample_weight or ignore_index");
+}
+
+py::object returned(const py::array& array) {
+  return array.ndim() == 0 ? array.attr("__getitem__")(py::tuple()) : py::object(array);
+}
+
 py::array as_numpy(const py::handle& object, const char* name) {
+  refuse_masked(object, name);
   if (py::isinstance<py::array>(object))
     return py::reinterpret_borrow<py::array>(object);
   if (py::hasattr(object, "__dlpack__"))
@@ -197,6 +230,7 @@ py::array as_output(const py::handle& object, const char* name, const py::array&
   if (!is_numpy && !py::hasattr(object, "__dlpack__") &&
       !py::hasattr(object, "__array_interface__"))
     throw py::type_error(prefix + "expected a NumPy array, got " + type_text(object));
+  refuse_masked(object, name);
   py::array array = is_numpy ? py::reinterpret_borrow<py::array>(object)
                              : py::array(foreign("as_output")(object, name));
   if (!is_native_float(array) || dtype_of(array) != dtype_of(like))

@@ -29,8 +29,12 @@ double as_temperature(const py::handle& object);
 void see_foreign_arrays(const py::object& views);
 
 // A NumPy array as it is, a view of another library's array in CPU memory, or what NumPy makes of
-// the object.
+// the object. Masked arrays are refused, also in lists.
 py::array as_numpy(const py::handle& object, const char* name);
+void refuse_masked(const py::handle& object, const std::string& name);
+
+// What a function returns: NumPy's scalar for an array without dimensions.
+py::object returned(const py::array& array);
 
 // An array argument that is only read: any object that NumPy can turn into an array. Integers
 // become float64. Arrays that the kernels cannot read in place (misaligned, other byte order) are

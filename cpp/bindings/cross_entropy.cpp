@@ -66,11 +66,10 @@ private:
   }
 };
 
-// What is returned as the loss: a sum, or for "none" the array of the rows, a single one as a
-// float.
+// What is returned as the loss: a sum, or for "none" the array of the rows.
 py::object returned_loss(const CrossEntropyCall& call, double sum, const py::array& losses) {
   if (call.options.reduction == Reduction::kNone)
-    return losses.ndim() == 0 ? py::object(losses.attr("item")()) : py::object(losses);
+    return bindings::returned(losses);
   return py::float_(call.is_empty_mean() ? empty_mean(call.options) : sum);
 }
 

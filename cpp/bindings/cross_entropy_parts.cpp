@@ -175,7 +175,7 @@ public:
       loss = ops::finish_cross_entropy(problem, call_.denominators, rows, results);
     });
     if (call_.options.reduction == Reduction::kNone)
-      return losses.ndim() == 0 ? py::object(losses.attr("item")()) : py::object(losses);
+      return returned(losses);
     return py::float_(call_.is_empty_mean() ? empty_mean(call_.options) : loss);
   }
 

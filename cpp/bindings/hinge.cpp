@@ -10,9 +10,7 @@ namespace {
 
 std::unique_ptr<std::int32_t[]> checked_classes(const py::object& object, const py::array& scores,
                                                 py::ssize_t axis) {
-  const py::array target = py::array::ensure(object);
-  if (!target)
-    throw py::type_error("target: expected an array of class indices or of -1 and +1");
+  const py::array target = as_numpy(object, "target");
   const auto batch = without_axis(shape_of(scores), axis);
   if (shape_of(target) != batch)
     throw py::value_error("target: expected shape " + shape_text(batch) + " (classes) or " +

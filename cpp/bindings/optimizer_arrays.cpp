@@ -27,19 +27,11 @@ void refuse_if_shared(const NamedArray& a, const NamedArray& b) {
 }
 
 const py::detail::PyArray_Proxy* proxy(PyObject* object) { return py::detail::array_proxy(object); }
-PyTypeObject* proxy_type() { return py::detail::npy_api::get().PyArray_Type_; }
 
 } // namespace
 
 std::string name_of(const char* list, std::size_t index) {
   return std::string(list) + "[" + std::to_string(index) + "]";
-}
-
-void refuse_masked(const py::handle& object, const std::string& name) {
-  if (Py_TYPE(object.ptr()) != proxy_type() &&
-      py::isinstance(object, py::module_::import("numpy").attr("ma").attr("MaskedArray")))
-    throw py::type_error(name + ": expected an array without a mask, got a masked array: its mask "
-                                "would not be looked at");
 }
 
 Storage storage_of(const py::handle& object, const std::string& name, bool bfloat16_bits) {

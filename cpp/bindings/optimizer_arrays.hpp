@@ -13,9 +13,6 @@ namespace softstep::bindings {
 // An item of a list as the user knows it: "params[3]".
 std::string name_of(const char* list, std::size_t index);
 
-// A masked array is a NumPy array whose values may not be meant.
-void refuse_masked(const py::handle& object, const std::string& name);
-
 // bfloat16 is ml_dtypes', or uint16 where that is agreed on.
 ops::Storage storage_of(const py::handle& object, const std::string& name, bool bfloat16_bits);
 

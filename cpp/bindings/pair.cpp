@@ -42,7 +42,9 @@ py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const py::
     return ops::pair_loss(loss, elements, margin, upstream_of(reduction, elements.size()));
   });
   return py::make_tuple(reduced(reduction, sum, predictions.size(), losses),
-                        with_gradient ? py::object(gradient) : py::none());
+                        !with_gradient  ? py::none()
+                        : out.is_none() ? returned(gradient)
+                                        : py::object(gradient));
 }
 
 py::tuple squared_error(const py::object& predictions, const py::object& target,

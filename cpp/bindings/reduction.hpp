@@ -13,11 +13,11 @@ inline double upstream_of(Reduction reduction, py::ssize_t count) {
   return reduction == Reduction::kMean && count > 0 ? 1 / static_cast<double>(count) : 1;
 }
 
-// A float, or for "none" the losses; a single loss is a float too.
+// A float, or for "none" the losses.
 inline py::object reduced(Reduction reduction, double sum, py::ssize_t count,
                           const py::array& losses) {
   if (reduction == Reduction::kNone)
-    return losses.ndim() == 0 ? py::object(py::float_(sum)) : py::object(losses);
+    return returned(losses);
   if (reduction == Reduction::kSum)
     return py::float_(sum);
   return py::float_(count > 0 ? sum / static_cast<double>(count)

@@ -52,6 +52,9 @@ void register_runtime(py::module_& m) {
   m.def("release_results", &release_results);
   m.def("see_foreign_arrays", &see_foreign_arrays, py::arg("views"));
   m.def(
+      "as_array", [](const py::object& object, const char* name) { return as_numpy(object, name); },
+      py::arg("object"), py::arg("name"));
+  m.def(
       "exp",
       [](const py::array& x) {
         return map(x, &MathKernels<float>::exp, &MathKernels<double>::exp);

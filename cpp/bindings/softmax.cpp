@@ -13,10 +13,9 @@ using ops::SoftmaxOp;
 std::optional<py::array> as_mask(const py::object& object, const py::array& x) {
   if (object.is_none())
     return std::nullopt;
-  const py::array mask = py::array::ensure(object);
-  if (!mask || mask.dtype().kind() != 'b')
-    throw py::type_error("where: expected a boolean array, got " +
-                         (mask ? dtype_text(mask) : "something that is no array"));
+  const py::array mask = as_numpy(object, "where");
+  if (mask.dtype().kind() != 'b')
+    throw py::type_error("where: expected a boolean array, got " + dtype_text(mask));
   require_shape(mask, "where", shape_of(x));
   return mask;
 }
@@ -24,7 +23,8 @@ const py::array* pointer(const std::optional<py::array>& array) {
   return array ? &*array : nullptr;
 }
 
-// softmax, log_softmax: one result for each class. Classes where the mask is false count as -inf.
+// softmax, log_softmax: one result for each class. Classes where the mask is false count as -inf
+// and have the probability 0.
 py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& axis_arg,
                       const py::object& temperature_arg, const py::object& out,
                       const py::object& where) {
@@ -40,6 +40,7 @@ py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& 
     using S = decltype(type);
     auto problem = row_problem<S>(axis, x, nullptr, &y, pointer(mask));
     problem.masked_first = ops::negative_infinity<S>();
+    problem.masked_output = op == SoftmaxOp::kSoftmax ? S{} : ops::negative_infinity<S>();
     const GilReleased unlocked;
     ops::softmax_family<S>(op, problem, nullptr, temperature);
   });

@@ -27,6 +27,7 @@ void run(SoftmaxOp op, Size axis, double temperature, const Buffer& x, const Buf
     problem.output = operand<S>(result, shape, axis);
   problem.mask = operand<std::uint8_t>(mask, shape, axis);
   problem.masked_first = op == SoftmaxOp::kSoftmaxBackward ? S{} : ops::negative_infinity<S>();
+  problem.masked_output = op == SoftmaxOp::kLogSoftmax ? ops::negative_infinity<S>() : S{};
   problem.coalesce();
   ops::softmax_family<S>(op, problem, reduces ? result.as<S>() : nullptr, temperature);
 }

@@ -37,10 +37,12 @@ template <class S, class Q = S> struct RowProblem {
   Operand<S> first;
   Operand<Q> second;
   Operand<S> output;
-  // Classes where the mask is 0 are taken as masked_first and masked_second.
+  // Classes where the mask is 0 are taken as masked_first and masked_second, and their result is
+  // masked_output, whatever the row's others make of it.
   Operand<std::uint8_t> mask;
   S masked_first{};
   Q masked_second{};
+  S masked_output{};
 
   template <class F> void for_each_operand(F f) {
     f(first);

@@ -108,8 +108,10 @@ void run_lane_tile(const RowProblem<S, Q>& problem, Size row, Size n, Kernel&& k
   if (problem.output.data)
     tile.output = first;
   kernel(tile);
-  if (problem.output.data)
-    turn_out(problem, problem.output, first, row, n);
+  if (!problem.output.data)
+    return;
+  mask_out(problem, first.data, first.stride, 1, problem.masked_output, row, n);
+  turn_out(problem, problem.output, first, row, n);
 }
 
 } // namespace detail
@@ -157,6 +159,7 @@ void run_rows_staged(const RowProblem<S, Q>& problem, Size start, Size rows, Ker
       tile.output = tile.first;
     kernel(tile);
     if (problem.output.data) {
+      detail::mask_out(problem, tile.output.data, 1, 0, problem.masked_output, row, 1);
       S* to = problem.row(problem.output, row);
       for (Size c = 0; c < cols; ++c)
         to[c * problem.output.class_stride] = tile.output.data[c];

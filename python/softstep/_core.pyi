@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep._typing import FloatArray
 
+def as_array(object: Any, name: str) -> NDArray[Any]: ...
+
 # Softmax family
 def softmax(
     x: ArrayLike,

@@ -17,13 +17,6 @@ _WRITES_DLPACK = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
 _HOST_DEVICES = (1, 3, 11)
 
 
-def as_array(array: Any, name: str) -> Any:
-    """Return an array as it is, a view of another library's, or what NumPy makes of the object."""
-    if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
-        return as_input(array, name)
-    return np.asarray(array)
-
-
 def as_input(array: Any, name: str) -> Any:
     """Return a view that is only read."""
     torch = sys.modules.get("torch")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+import softstep._core as _core
 from softstep._typing import FloatArray
 
 GRADIENTS = ("hidden", "weight", "bias")
@@ -124,7 +125,7 @@ def check_upstream(
     """Return the factor of each row's gradient, flat."""
     if upstream is None:
         return None
-    factors = np.asarray(upstream)
+    factors = _core.as_array(upstream, "upstream")
     if factors.dtype.kind not in "iubf" and not is_half(factors.dtype):
         raise TypeError(f"upstream: expected real numbers, got {factors.dtype}")
     expected = shape if reduction == "none" else ()
@@ -145,7 +146,7 @@ def _names(names: str | Iterable[str], argument: str) -> frozenset[str]:
 
 
 def _float_array(values: ArrayLike, name: str) -> FloatArray:
-    array = np.asarray(values)
+    array = _core.as_array(values, name)
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     native = array.dtype.newbyteorder("=")

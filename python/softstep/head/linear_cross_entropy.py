@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.head.arguments import (
     check_buffers,
@@ -240,5 +240,5 @@ def linear_cross_entropy_with_grad(
 
 
 def _check_extra(extra: Any, target: ArrayLike, target_probabilities: ArrayLike | None) -> Results:
-    by_class = np.asarray(target).dtype.kind in "iub" and target_probabilities is None
+    by_class = _core.as_array(target, "target").dtype.kind in "iub" and target_probabilities is None
     return check_extra(extra, by_class, without=("dtarget", "dweight"))

@@ -30,7 +30,7 @@ class Targets:
     ) -> None:
         lead, classes = head.hidden.shape[:-1], len(head.weight)
         self.dtype = head.dtype
-        parts: Any = [np.asarray(target), target_probabilities, sample_weight]
+        parts: Any = [_core.as_array(target, "target"), target_probabilities, sample_weight]
         positions = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)
         ahead = check_shift(shift)
         if ahead:
@@ -99,8 +99,8 @@ class Targets:
         return np.zeros(self._count, self.dtype)
 
     def delivered(self, losses: FloatArray) -> Any:
-        """Return the losses in the shape of the targets; a single one as a number."""
-        return losses.reshape(self.shape) if self.shape else losses.item()
+        """Return the losses in the shape of the targets; a single one as NumPy's scalar."""
+        return losses.reshape(self.shape)[()]
 
     @property
     def no_rows_loss(self) -> float:
@@ -184,10 +184,12 @@ class Targets:
 
 def _picked(parts: list[Any], lead: tuple[int, ...], later: tuple[slice, ...]) -> list[Any]:
     """Targets, their probabilities and weights without the first positions."""
-    arrays = [None if part is None else np.asarray(part) for part in parts]
-    for array, name in zip(
-        arrays, ("target", "target_probabilities", "sample_weight"), strict=True
-    ):
+    names = ("target", "target_probabilities", "sample_weight")
+    arrays = [
+        None if part is None else _core.as_array(part, name)
+        for part, name in zip(parts, names, strict=True)
+    ]
+    for array, name in zip(arrays, names, strict=True):
         if array is not None and array.shape[: len(lead)] != lead:
             raise ValueError(
                 f"{name}: expected shape {lead} as hidden's positions, got {array.shape}"

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from softstep._foreign import as_array, as_output
+import softstep._core as _core
+from softstep._foreign import as_output
 from softstep._typing import FloatArray
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -20,19 +21,16 @@ def map_classes(
     axis: Axis,
     temperature: float,
     where: ArrayLike | None,
-    masked: float,
     out: FloatArray | None,
 ) -> FloatArray:
-    """One result for each class; `masked` for the classes of rows that `where` leaves none."""
-    if isinstance(axis, int) and where is None and np.ndim(x) > 0:
-        return kernel(x, axis, temperature, out, None)
-    array = as_array(x, "x")
+    """One result for each class."""
+    array = _core.as_array(x, "x")
+    if isinstance(axis, int) and where is None and array.ndim > 0:
+        return kernel(array, axis, temperature, out, None)
     mask = _mask(where, array.shape)
     out = _checked_out(out, array.shape, array)
     flat, order = _classes_last(array, axis)
     result = kernel(flat, -1, temperature, None, _classes_last(mask, axis)[0])
-    if mask is not None:
-        result[~_classes_last(mask, axis)[0].any(axis=-1)] = masked
     return _delivered(_classes_back(result, array.shape, order), out)
 
 
@@ -46,9 +44,9 @@ def map_gradient(
     out: FloatArray | None,
 ) -> FloatArray:
     """One gradient for each class; 0 where `where` is false."""
-    if isinstance(axis, int) and where is None and np.ndim(y) > 0:
-        return kernel(dy, y, axis, temperature, out, None)
-    forward, upstream = as_array(y, "y"), as_array(dy, "dy")
+    forward, upstream = _core.as_array(y, "y"), _core.as_array(dy, "dy")
+    if isinstance(axis, int) and where is None and forward.ndim > 0:
+        return kernel(upstream, forward, axis, temperature, out, None)
     if upstream.shape != forward.shape:
         raise ValueError(f"dy: expected shape {forward.shape}, got {upstream.shape}")
     mask = _mask(where, forward.shape)
@@ -70,20 +68,19 @@ def reduce_classes(
     out: FloatArray | None,
 ) -> Any:
     """One result for each row; `masked` for rows that `where` leaves no class."""
-    if isinstance(axis, int) and where is None and np.ndim(x) > 0:
-        result = kernel(x, axis, temperature, None)
+    array = _core.as_array(x, "x")
+    if isinstance(axis, int) and where is None and array.ndim > 0:
+        result = kernel(array, axis, temperature, None)
     else:
-        array = as_array(x, "x")
         mask = _classes_last(_mask(where, array.shape), axis)[0]
         result = kernel(_classes_last(array, axis)[0], -1, temperature, mask)
         if mask is not None:
             result[~mask.any(axis=-1)] = masked
     if keepdims:
-        result = np.expand_dims(result, _normalised(axis, np.ndim(x)))
+        result = np.expand_dims(result, _normalised(axis, array.ndim))
     if out is not None:
         out = _checked_out(out, result.shape, result)
-        return _delivered(result, out)
-    return result if result.ndim else result[()]
+    return _delivered(result, out)
 
 
 def _normalised(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -124,7 +121,7 @@ def _classes_back(result: FloatArray, shape: tuple[int, ...], order: tuple[int, 
 def _mask(where: ArrayLike | None, shape: tuple[int, ...]) -> Any:
     if where is None:
         return None
-    mask = as_array(where, "where")
+    mask = _core.as_array(where, "where")
     if mask.dtype != np.bool_:
         raise TypeError(f"where: expected a boolean array, got {mask.dtype}")
     try:
@@ -154,6 +151,7 @@ def _checked_out(out: Any, shape: tuple[int, ...], like: FloatArray) -> Any:
 
 def _delivered(result: FloatArray, out: FloatArray | None) -> FloatArray:
     if out is None:
-        return result
+        scalar_or_array: FloatArray = result[()]  # NumPy's scalar where there are no dimensions
+        return scalar_or_array
     np.copyto(out, result)
     return out

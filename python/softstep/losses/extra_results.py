@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import softstep._core as _core
-from softstep._foreign import as_array
 from softstep.losses.options import Options
 
 # What the extension has to write for each.
@@ -61,7 +60,7 @@ class Extra(NamedTuple):
                 result = term.astype(result.dtype) if by_row else float(term.sum() * z_upstream)
             elif name == "dtemperature":
                 result = float((result.astype(np.float64) * upstream).sum())
-            results[name] = result
+            results[name] = result[()] if isinstance(result, np.ndarray) else result
         return results
 
 
@@ -89,10 +88,10 @@ def extra_results(
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return (loss, dlogits, results by name) for the arguments of `softstep.cross_entropy`."""
     # Copies: the results are made of what the kernel read, should the caller's targets change.
-    classes = np.array(as_array(arguments["target"], "target"))
+    classes = np.array(_core.as_array(arguments["target"], "target"))
     probabilities = arguments["target_probabilities"]
     if probabilities is not None:
-        probabilities = np.array(as_array(probabilities, "target_probabilities"))
+        probabilities = np.array(_core.as_array(probabilities, "target_probabilities"))
     extra = check_extra(arguments["extra"], classes.dtype.kind in "iub" and probabilities is None)
     options = Options.among(arguments)
     axis, sample_weight = arguments["axis"], arguments["sample_weight"]
@@ -108,7 +107,7 @@ def extra_results(
         with_gradient=with_gradient,
         out=arguments.get("out"),
     )
-    share = 1.0 if sample_weight is None else np.asarray(sample_weight)
+    share = 1.0 if sample_weight is None else _core.as_array(sample_weight, "sample_weight")
     by_row = options.reduction == "none"
     results = extra.named(written, classes, options.z_loss, share, by_row, upstream, z_upstream)
     if "dtarget" in results and probabilities is None:

@@ -5,7 +5,6 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 import softstep._core as _core
-from softstep._foreign import as_array
 from softstep._typing import FloatArray
 from softstep.losses.options import Reduction
 
@@ -123,7 +122,7 @@ def _hinge(
     with_gradient: bool,
     out: FloatArray | None,
 ) -> tuple[Any, FloatArray]:
-    x, t = as_array(scores, "scores"), as_array(target, "target")
+    x, t = _core.as_array(scores, "scores"), _core.as_array(target, "target")
     if t.shape == x.shape:
         return _core.binary_hinge(x, t, margin, reduction, with_gradient, out)
     return _core.hinge(x, t, axis, margin, reduction, with_gradient, out)

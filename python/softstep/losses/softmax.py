@@ -37,8 +37,9 @@ def softmax(
 
     Returns
     -------
-    ndarray
-        Of the shape and dtype of `x`. A row that holds NaN or +inf, or only -inf, is NaN.
+    ndarray or scalar
+        Of the shape and dtype of `x`; NumPy's scalar if `x` is one. A row that holds NaN or +inf,
+        or only -inf, is NaN, but 0 at the classes that `where` leaves out.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def softmax(
     >>> ss.softmax([1.0, 2.0], temperature=0.1).round(4)
     array([0., 1.])
     """
-    return map_classes(_core.softmax, x, axis, temperature, where, 0.0, out)
+    return map_classes(_core.softmax, x, axis, temperature, where, out)
 
 
 def log_softmax(
@@ -80,7 +81,7 @@ def log_softmax(
     >>> ss.log_softmax([1000.0, 0.0])
     array([    0., -1000.])
     """
-    return map_classes(_core.log_softmax, x, axis, temperature, where, -float("inf"), out)
+    return map_classes(_core.log_softmax, x, axis, temperature, where, out)
 
 
 def logsumexp(
@@ -179,7 +180,7 @@ def softmax_backward(
 
     Returns
     -------
-    ndarray
+    ndarray or scalar
         Of the shape and dtype of `y`.
 
     Raises

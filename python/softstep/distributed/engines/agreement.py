@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softstep._foreign import as_array
+import softstep._core as _core
 from softstep.distributed.engines.communicator import Communicator
 
 HEADER = 3  # a refusing rank + 1, the checksum and its negative
@@ -18,7 +18,7 @@ def checksum(meaning: object, arrays: Mapping[str, ArrayLike | None] | None = No
     found = crc32(repr(meaning).encode())
     for name, values in (arrays or {}).items():
         if values is not None:
-            array = np.ascontiguousarray(as_array(values, name))
+            array = np.ascontiguousarray(_core.as_array(values, name))
             found = crc32(f"{name} {array.dtype} {array.shape}".encode(), found)
             found = crc32(array.reshape(-1).view(np.uint8).data, found)
     return found
