@@ -2,21 +2,16 @@
 // dimensions in front, which an operand that does not vary has with length 1: its stride is 0.
 #pragma once
 
+#include "jax/xla_abi.hpp"
 #include "ops/rows.hpp"
-#include "parallel/float_mode.hpp"
-
-#include <xla/ffi/api/ffi.h>
 
 #include <cstdint>
-#include <exception>
-#include <new>
-#include <optional>
 #include <stdexcept>
 #include <vector>
 
 namespace softstep::jax {
 
-namespace ffi = ::xla::ffi;
+using xla::Type;
 
 using Dimensions = std::vector<Size>;
 
@@ -34,16 +29,39 @@ inline void require(bool holds, const char* what) {
 
 struct Buffer {
   char* data = nullptr; // null: not part of the call
-  ffi::DataType type{};
+  Type type{};
   Dimensions shape;
 
   Buffer() = default;
-  explicit Buffer(const ffi::AnyBuffer& buffer)
-      : data(static_cast<char*>(buffer.untyped_data())), type(buffer.element_type()),
-        shape(buffer.dimensions().begin(), buffer.dimensions().end()) {}
+  explicit Buffer(const xla::Buffer& buffer)
+      : data(static_cast<char*>(buffer.data)), type(buffer.type),
+        shape(buffer.shape, buffer.shape + buffer.dimensions) {}
 
   template <class T> T* as() const { return reinterpret_cast<T*>(data); }
 };
+
+inline Size bytes_of(Type type) {
+  switch (type) {
+  case Type::kBool:
+  case Type::kInt8:
+  case Type::kUInt8:
+    return 1;
+  case Type::kInt16:
+  case Type::kUInt16:
+  case Type::kFloat16:
+  case Type::kBFloat16:
+    return 2;
+  case Type::kInt32:
+  case Type::kUInt32:
+  case Type::kFloat32:
+    return 4;
+  case Type::kInt64:
+  case Type::kUInt64:
+  case Type::kFloat64:
+    return 8;
+  }
+  throw std::invalid_argument("an operand has an unknown dtype");
+}
 
 // Element strides of an operand along dimensions of these lengths: 0 where it has the length 1.
 inline Dimensions strides_of(const Buffer& buffer, const Dimensions& shape) {
@@ -90,7 +108,7 @@ public:
       return buffer;
     require(buffer.shape.size() >= shape_.size(), "an operand has too few dimensions");
     const auto front = buffer.shape.begin() + static_cast<std::ptrdiff_t>(shape_.size());
-    Size stride = static_cast<Size>(ffi::ByteWidth(buffer.type));
+    Size stride = bytes_of(buffer.type);
     for (auto size = front; size != buffer.shape.end(); ++size)
       stride *= *size;
     for (std::size_t d = shape_.size(); d-- > 0; index /= shape_[d]) {
@@ -107,50 +125,19 @@ private:
 };
 
 // Calls f(S{}) with the storage type.
-template <class F> void with_storage(ffi::DataType type, F f) {
+template <class F> void with_storage(Type type, F f) {
   switch (type) {
-  case ffi::DataType::F32:
+  case Type::kFloat32:
     return f(float{});
-  case ffi::DataType::F64:
+  case Type::kFloat64:
     return f(double{});
-  case ffi::DataType::F16:
+  case Type::kFloat16:
     return f(Float16{});
-  case ffi::DataType::BF16:
+  case Type::kBFloat16:
     return f(BFloat16{});
   default:
     throw std::invalid_argument("expected float32, float64, float16 or bfloat16");
   }
 }
-
-// Runs f with the default floating-point mode, which XLA's threads do not have, and turns what it
-// throws into XLA's error.
-template <class F> ffi::Error guarded(F f) {
-  const std::uint64_t mode = parallel::detail::set_default_float_mode();
-  std::optional<ffi::Error> error;
-  try {
-    f();
-  } catch (const std::invalid_argument& bad) {
-    error.emplace(ffi::ErrorCode::kInvalidArgument, std::string("softstep: ") + bad.what());
-  } catch (const std::bad_alloc&) {
-    error.emplace(ffi::ErrorCode::kResourceExhausted, "softstep: out of memory");
-  } catch (const std::exception& other) {
-    error.emplace(ffi::ErrorCode::kInternal, std::string("softstep: ") + other.what());
-  }
-  parallel::detail::restore_float_mode(mode);
-  return error ? *error : ffi::Error::Success();
-}
-
-// The optional operands, in their order.
-class Operands {
-public:
-  explicit Operands(ffi::RemainingArgs arguments) : arguments_(arguments) {}
-  Buffer next(bool given) {
-    return given ? Buffer(arguments_.get<ffi::AnyBuffer>(taken_++).value()) : Buffer();
-  }
-
-private:
-  ffi::RemainingArgs arguments_;
-  std::size_t taken_ = 0;
-};
 
 } // namespace softstep::jax

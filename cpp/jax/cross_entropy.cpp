@@ -1,5 +1,5 @@
 #include "ops/cross_entropy.hpp"
-#include "jax/buffers.hpp"
+#include "jax/call.hpp"
 #include "jax/handlers.hpp"
 #include "ops/targets.hpp"
 
@@ -9,40 +9,40 @@
 namespace softstep::jax {
 namespace {
 
-struct Call {
+struct LossCall {
   Size axis; // counted from the end
   CrossEntropyOptions options;
   Buffer logits, target, mask, weight, row_weight; // the last three may be absent
   Buffer loss, dlogits;                            // dlogits may be absent
 };
 
-template <class F> void with_integer(ffi::DataType type, F f) {
+template <class F> void with_integer(Type type, F f) {
   switch (type) {
-  case ffi::DataType::S8:
+  case Type::kInt8:
     return f(std::int8_t{});
-  case ffi::DataType::S16:
+  case Type::kInt16:
     return f(std::int16_t{});
-  case ffi::DataType::S32:
+  case Type::kInt32:
     return f(std::int32_t{});
-  case ffi::DataType::S64:
+  case Type::kInt64:
     return f(std::int64_t{});
-  case ffi::DataType::U16:
+  case Type::kUInt16:
     return f(std::uint16_t{});
-  case ffi::DataType::U32:
+  case Type::kUInt32:
     return f(std::uint32_t{});
-  case ffi::DataType::U64:
+  case Type::kUInt64:
     return f(std::uint64_t{});
-  case ffi::DataType::U8:
-  case ffi::DataType::PRED:
+  case Type::kUInt8:
+  case Type::kBool:
     return f(std::uint8_t{});
   default:
     throw std::invalid_argument("target is neither integers nor floats");
   }
 }
 
-bool is_float(ffi::DataType type) {
-  return type == ffi::DataType::F32 || type == ffi::DataType::F64 || type == ffi::DataType::F16 ||
-         type == ffi::DataType::BF16;
+bool is_float(Type type) {
+  return type == Type::kFloat32 || type == Type::kFloat64 || type == Type::kFloat16 ||
+         type == Type::kBFloat16;
 }
 
 // An operand with one element a row, in the order of the rows.
@@ -81,7 +81,7 @@ template <class T> struct Rows {
   std::vector<Size> bad;
 };
 
-template <class T> Rows<T> read_rows(const Call& call, const Dimensions& batch, Size classes) {
+template <class T> Rows<T> read_rows(const LossCall& call, const Dimensions& batch, Size classes) {
   Rows<T> rows;
   const auto size = static_cast<std::size_t>(count(batch));
   const bool by_class = !is_float(call.target.type);
@@ -112,7 +112,7 @@ template <class T> Rows<T> read_rows(const Call& call, const Dimensions& batch, 
   return rows;
 }
 
-template <class S, class Q> void run(const Call& call) {
+template <class S, class Q> void run(const LossCall& call) {
   using T = Compute<S>;
   const bool reduced = call.options.reduction != Reduction::kNone;
   // With the classes put back, the shape of the losses is that of the batch.
@@ -162,7 +162,7 @@ template <class S, class Q> void run(const Call& call) {
 }
 
 // A reduction is over the rows of one example of the batch, and so are class weights of its own.
-template <class S, class Q> void run_batch(const Call& call, std::size_t batch_dimensions) {
+template <class S, class Q> void run_batch(const LossCall& call, std::size_t batch_dimensions) {
   const bool reduced = call.options.reduction != Reduction::kNone;
   const bool weights_differ =
       call.weight.data && count(call.weight.shape) != call.weight.shape.back();
@@ -176,14 +176,13 @@ template <class S, class Q> void run_batch(const Call& call, std::size_t batch_d
   }
 }
 
-template <class S> void check_types(const Call& call) {
+template <class S> void check_types(const LossCall& call) {
   using T = Compute<S>;
-  const ffi::DataType computed =
-      std::is_same_v<T, double> ? ffi::DataType::F64 : ffi::DataType::F32;
-  const auto fits = [](const Buffer& buffer, ffi::DataType type) {
+  const Type computed = std::is_same_v<T, double> ? Type::kFloat64 : Type::kFloat32;
+  const auto fits = [](const Buffer& buffer, Type type) {
     return !buffer.data || buffer.type == type;
   };
-  require(fits(call.mask, ffi::DataType::PRED), "where is not boolean");
+  require(fits(call.mask, Type::kBool), "where is not boolean");
   require(fits(call.weight, computed) && fits(call.row_weight, computed) &&
               fits(call.loss, computed) && fits(call.dlogits, call.logits.type),
           "operands of different dtypes");
@@ -193,71 +192,52 @@ template <class S> void check_types(const Call& call) {
 }
 
 // The options by their names; each has the number that cross_entropy_numbers of the bindings gives.
-CrossEntropyOptions read_options(const ffi::Dictionary& attributes) {
+CrossEntropyOptions read_options(const Call& call) {
   CrossEntropyOptions options;
   for_each_option(
       [&]<class Option>(const char* name, Option& option) {
-        using Number = std::conditional_t<std::is_floating_point_v<Option>, double, std::int64_t>;
-        const auto number = attributes.get<Number>(name);
-        require(number.has_value(), "an option is missing");
-        option = static_cast<Option>(*number);
+        if constexpr (std::is_floating_point_v<Option>)
+          option = static_cast<Option>(call.real(name));
+        else
+          option = static_cast<Option>(call.integer(name));
       },
       options);
   return options;
 }
 
-ffi::Error handle(ffi::AnyBuffer logits, ffi::AnyBuffer target, ffi::RemainingArgs optional,
-                  ffi::Result<ffi::AnyBuffer> loss, ffi::RemainingRets gradient,
-                  ffi::Dictionary attributes) {
-  return guarded([&] {
-    const auto number = [&](const char* name) {
-      const auto value = attributes.get<std::int64_t>(name);
-      require(value.has_value(), "an attribute is missing");
-      return *value;
-    };
-    Operands operands(optional);
-    Call call{number("axis"),
-              read_options(attributes),
-              Buffer(logits),
-              Buffer(target),
-              {},
-              {},
-              {},
-              Buffer(*loss),
-              {}};
-    call.mask = operands.next(number("masked") != 0);
-    call.weight = operands.next(number("weighted") != 0);
-    call.row_weight = operands.next(number("rows_weighted") != 0);
-    if (gradient.size() > 0)
-      call.dlogits = Buffer(**gradient.get<ffi::AnyBuffer>(0));
-    const auto dimensions = static_cast<Size>(call.logits.shape.size());
-    const Size ndim = number("ndim"), added = dimensions - ndim;
-    require(call.axis < 0 && -call.axis <= ndim && added >= 0, "axis is out of range");
-    with_storage(call.logits.type, [&](auto type) {
-      using S = decltype(type);
-      using T = Compute<S>;
-      check_types<S>(call);
-      const auto batch = static_cast<std::size_t>(added);
-      if constexpr (!std::is_same_v<S, T>)
-        if (is_float(call.target.type) && call.target.type != call.logits.type)
-          return run_batch<S, T>(call, batch);
-      run_batch<S, S>(call, batch);
-    });
+void handle(const Call& frame) {
+  LossCall call{frame.integer("axis"),
+                read_options(frame),
+                frame.argument(0),
+                frame.argument(1),
+                {},
+                {},
+                {},
+                frame.result(0),
+                {}};
+  Optional optional(frame, 2);
+  call.mask = optional.next(frame.integer("masked") != 0);
+  call.weight = optional.next(frame.integer("weighted") != 0);
+  call.row_weight = optional.next(frame.integer("rows_weighted") != 0);
+  if (frame.results() > 1)
+    call.dlogits = frame.result(1);
+  const auto dimensions = static_cast<Size>(call.logits.shape.size());
+  const Size ndim = frame.integer("ndim"), added = dimensions - ndim;
+  require(call.axis < 0 && -call.axis <= ndim && added >= 0, "axis is out of range");
+  with_storage(call.logits.type, [&](auto type) {
+    using S = decltype(type);
+    using T = Compute<S>;
+    check_types<S>(call);
+    const auto batch = static_cast<std::size_t>(added);
+    if constexpr (!std::is_same_v<S, T>)
+      if (is_float(call.target.type) && call.target.type != call.logits.type)
+        return run_batch<S, T>(call, batch);
+    run_batch<S, S>(call, batch);
   });
 }
 
 } // namespace
 
-XLA_FFI_Error* cross_entropy(XLA_FFI_CallFrame* call) {
-  XLA_FFI_DEFINE_HANDLER(handler, handle,
-                         ffi::Ffi::Bind()
-                             .Arg<ffi::AnyBuffer>()
-                             .Arg<ffi::AnyBuffer>()
-                             .RemainingArgs()
-                             .Ret<ffi::AnyBuffer>()
-                             .RemainingRets()
-                             .Attrs());
-  return handler(call);
-}
+xla::Error* cross_entropy(xla::CallFrame* frame) { return answer(*frame, handle); }
 
 } // namespace softstep::jax

@@ -2,16 +2,13 @@
 // buffers of XLA's, without Python. docs/design/0008-jax.md records the choices.
 #pragma once
 
-#include <vector>
-
-struct XLA_FFI_CallFrame;
-struct XLA_FFI_Error;
+#include "jax/xla_abi.hpp"
 
 namespace softstep::jax {
 
-using Handler = XLA_FFI_Error* (*)(XLA_FFI_CallFrame*);
+using Handler = xla::Error* (*)(xla::CallFrame*);
 
-XLA_FFI_Error* softmax(XLA_FFI_CallFrame* call);
-XLA_FFI_Error* cross_entropy(XLA_FFI_CallFrame* call);
+xla::Error* softmax(xla::CallFrame* call);
+xla::Error* cross_entropy(xla::CallFrame* call);
 
 } // namespace softstep::jax

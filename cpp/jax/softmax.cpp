@@ -1,5 +1,5 @@
 #include "ops/softmax.hpp"
-#include "jax/buffers.hpp"
+#include "jax/call.hpp"
 #include "jax/handlers.hpp"
 
 namespace softstep::jax {
@@ -32,38 +32,24 @@ void run(SoftmaxOp op, Size axis, double temperature, const Buffer& x, const Buf
   ops::softmax_family<S>(op, problem, reduces ? result.as<S>() : nullptr, temperature);
 }
 
-ffi::Error softmax_family(ffi::AnyBuffer x, ffi::RemainingArgs optional,
-                          ffi::Result<ffi::AnyBuffer> result, std::int64_t op, std::int64_t axis,
-                          std::int64_t masked, double temperature) {
-  return guarded([&] {
-    const auto which = static_cast<SoftmaxOp>(op);
-    Operands operands(optional);
-    const Buffer dy = operands.next(which == SoftmaxOp::kSoftmaxBackward ||
-                                    which == SoftmaxOp::kLogSoftmaxBackward);
-    const Buffer mask = operands.next(masked != 0);
-    const Buffer first(x), written(*result);
-    require(written.type == first.type && (!dy.data || dy.type == first.type),
-            "operands of different dtypes");
-    require(!mask.data || mask.type == ffi::DataType::PRED, "where is not boolean");
-    with_storage(first.type, [&](auto type) {
-      run<decltype(type)>(which, axis, temperature, first, dy, mask, written);
-    });
+void softmax_family(const Call& call) {
+  const auto which = static_cast<SoftmaxOp>(call.integer("op"));
+  Optional optional(call, 1);
+  const Buffer dy = optional.next(which == SoftmaxOp::kSoftmaxBackward ||
+                                  which == SoftmaxOp::kLogSoftmaxBackward);
+  const Buffer mask = optional.next(call.integer("masked") != 0);
+  const Buffer first = call.argument(0), written = call.result(0);
+  require(written.type == first.type && (!dy.data || dy.type == first.type),
+          "operands of different dtypes");
+  require(!mask.data || mask.type == Type::kBool, "where is not boolean");
+  with_storage(first.type, [&](auto type) {
+    run<decltype(type)>(which, call.integer("axis"), call.real("temperature"), first, dy, mask,
+                        written);
   });
 }
 
 } // namespace
 
-XLA_FFI_Error* softmax(XLA_FFI_CallFrame* call) {
-  XLA_FFI_DEFINE_HANDLER(handler, softmax_family,
-                         ffi::Ffi::Bind()
-                             .Arg<ffi::AnyBuffer>()
-                             .RemainingArgs()
-                             .Ret<ffi::AnyBuffer>()
-                             .Attr<std::int64_t>("op")
-                             .Attr<std::int64_t>("axis")
-                             .Attr<std::int64_t>("masked")
-                             .Attr<double>("temperature"));
-  return handler(call);
-}
+xla::Error* softmax(xla::CallFrame* frame) { return answer(*frame, softmax_family); }
 
 } // namespace softstep::jax

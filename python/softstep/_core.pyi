@@ -250,5 +250,5 @@ def product(
     bfloat16: bool = False,
 ) -> None: ...
 
-# softstep.jax: capsules of the handlers by name, none in a build without SOFTSTEP_JAX
+# softstep.jax: capsules of the handlers by name
 def jax_handlers() -> dict[str, Any]: ...

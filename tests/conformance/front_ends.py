@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import softstep as ss
-from softstep import _core
 from tests.distributed.cross_entropy_check import sharded
 from tests.distributed.head_check import sharded_head
 
@@ -185,7 +184,7 @@ def _is_there(name: str) -> bool:
     if name.startswith("torch"):
         return importlib.util.find_spec("torch") is not None
     if name.startswith("jax"):
-        return importlib.util.find_spec("jax") is not None and bool(_core.jax_handlers())
+        return importlib.util.find_spec("jax") is not None
     return True
 
 

@@ -5,11 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from softstep import _core
-
 jax = pytest.importorskip("jax")
-if not _core.jax_handlers():
-    pytest.skip("softstep is built without SOFTSTEP_JAX", allow_module_level=True)
 
 import jax.numpy as jnp  # noqa: E402
 import ml_dtypes  # noqa: E402  jaxlib needs it

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 import softstep as ss
-from softstep import _core
-from softstep.jax import _ffi
 from tests.jax.front_end import jax, jnp, same_bits, ssj
 
 
@@ -140,9 +138,3 @@ def test_no_python_in_the_program(rng: np.random.Generator) -> None:
     x, t = batched(rng)
     text = jax.jit(jax.grad(lambda x: losses(x, t).sum())).lower(x).as_text()
     assert "softstep_cross_entropy" in text and "callback" not in text
-
-
-def test_a_build_without_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_core, "jax_handlers", dict)
-    with pytest.raises(ImportError, match=r"^softstep\.jax .*SOFTSTEP_JAX=1 pip install"):
-        _ffi._register()

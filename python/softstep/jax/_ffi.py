@@ -7,7 +7,7 @@ import jax
 import jax.ffi
 import numpy as np
 
-import softstep._core as _core
+from softstep._core import jax_handlers
 
 Array: TypeAlias = Any  # of JAX, also while it is traced
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -35,15 +35,5 @@ def call(
     return list(function(*(one for one in operands if one is not None), **typed))
 
 
-def _register() -> None:
-    handlers = _core.jax_handlers()
-    if not handlers:
-        raise ImportError(
-            "softstep.jax is not in this build of softstep. Build it from its sources with jaxlib: "
-            "SOFTSTEP_JAX=1 pip install . (docs/frameworks.md)"
-        )
-    for name, handler in handlers.items():
-        jax.ffi.register_ffi_target(name, handler, platform="cpu")
-
-
-_register()
+for _name, _handler in jax_handlers().items():
+    jax.ffi.register_ffi_target(_name, _handler, platform="cpu")
