@@ -59,22 +59,26 @@ void add_sub_levels(std::vector<const Kernels*>& tables) {
 }
 #endif
 
-// __builtin_cpu_supports also asks whether the operating system saves the registers.
+// __builtin_cpu_supports also asks whether the operating system saves the registers. Every CPU with
+// these has the rest of its level; the names of the levels are unknown to Clang before 18.
 std::vector<const Kernels*> supported() {
   std::vector<const Kernels*> tables;
 #if defined(__x86_64__)
   __builtin_cpu_init();
 #endif
 #if defined(SOFTSTEP_HAS_x86_64_v2)
-  if (__builtin_cpu_supports("x86-64-v2"))
+  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
     tables.push_back(&x86_64_v2::kernels);
 #endif
 #if defined(SOFTSTEP_HAS_x86_64_v3)
-  if (__builtin_cpu_supports("x86-64-v3"))
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
     tables.push_back(&x86_64_v3::kernels);
 #endif
 #if defined(SOFTSTEP_HAS_x86_64_v4)
-  if (__builtin_cpu_supports("x86-64-v4"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     tables.push_back(&x86_64_v4::kernels);
   if (!tables.empty() && tables.back() == &x86_64_v4::kernels)
     add_sub_levels(tables);

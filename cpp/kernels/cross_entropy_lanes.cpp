@@ -9,17 +9,16 @@ namespace {
 constexpr Size kGroupsAbreast = 8;
 
 template <class S, class Shift, bool kPoint, bool kDense, bool kGradient, bool kKeep>
-void all_groups(const CrossEntropyTask<S>& task) {
+void whole_groups(const CrossEntropyTask<S>& task) {
   using T = Compute<S>;
-  using Whole = LaneGroup<T, true>;
-  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, Whole>;
-  using Part = CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, LaneGroup<T, false>>;
+  using Group = LaneGroup<T, true>;
+  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, Group>;
   constexpr Size w = kLanes<T>;
   const Size whole = task.rows / w;
   LaneState<T> states[kGroupsAbreast];
   for (Size first = 0; first < whole; first += kGroupsAbreast) {
     const Size groups = whole - first < kGroupsAbreast ? whole - first : kGroupsAbreast;
-    const auto lanes = [&](Size k) { return Lanes(task, Whole{(first + k) * w, w}); };
+    const auto lanes = [&](Size k) { return Lanes(task, Group{(first + k) * w, w}); };
     for (Size k = 0; k < groups; ++k)
       lanes(k).sweep_logits(states[k]);
     for (Size k = 0; k < groups; ++k)
@@ -27,38 +26,43 @@ void all_groups(const CrossEntropyTask<S>& task) {
     for (Size k = 0; k < groups; ++k)
       lanes(k).write(states[k]);
   }
-  if (whole * w < task.rows) {
-    const Part part(task, {whole * w, task.rows - whole * w});
-    LaneState<T> state;
-    part.sweep_logits(state);
-    part.sum_up(state);
-    part.write(state);
-  }
 }
 
-template <class S, bool kGradient> void plain(const CrossEntropyTask<S>& task) {
+// The rows that fill no group: one instance for all tasks.
+template <class S, bool kPoint> void last_group(const CrossEntropyTask<S>& task) {
+  using T = Compute<S>;
+  using Group = LaneGroup<T, false>;
+  const Size rest = task.rows % kLanes<T>;
+  if (rest == 0)
+    return;
+  const CrossEntropyLanes<S, CappedShift<T>, kPoint, true, true, false, Group> lanes(
+      task, Group{task.rows - rest, rest});
+  LaneState<T> state;
+  lanes.sweep_logits(state);
+  lanes.sum_up(state);
+  lanes.write(state);
+}
+
+template <class S, bool kPoint, bool kGradient>
+void keeping_exponentials(const CrossEntropyTask<S>& task) {
   using Shift = ScaledShift<Compute<S>>;
-  if (has_probabilities(task) || task.points != 1)
-    all_groups<S, Shift, false, true, kGradient, true>(task);
-  else if (task.options.smooths())
-    all_groups<S, Shift, true, true, kGradient, true>(task);
+  if (!kPoint || task.options.smooths())
+    whole_groups<S, Shift, kPoint, true, kGradient, true>(task);
   else
-    all_groups<S, Shift, true, false, kGradient, true>(task);
+    whole_groups<S, Shift, kPoint, false, kGradient, true>(task);
 }
 
-template <class S> void general(const CrossEntropyTask<S>& task) {
-  using Shift = CappedShift<Compute<S>>;
-  if (has_probabilities(task) || task.points != 1)
-    all_groups<S, Shift, false, true, true, false>(task);
-  else
-    all_groups<S, Shift, true, true, true, false>(task);
+template <class S, bool kPoint> void groups(const CrossEntropyTask<S>& task) {
+  if (!kKeepsExponentials<S> || !keeps_exponentials(task))
+    whole_groups<S, CappedShift<Compute<S>>, kPoint, true, true, false>(task);
+  else if constexpr (kKeepsExponentials<S>)
+    task.dlogits.data ? keeping_exponentials<S, kPoint, true>(task)
+                      : keeping_exponentials<S, kPoint, false>(task);
+  last_group<S, kPoint>(task);
 }
 
 template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept {
-  if constexpr (kKeepsExponentials<S>)
-    if (keeps_exponentials(task))
-      return task.dlogits.data ? plain<S, true>(task) : plain<S, false>(task);
-  general<S>(task);
+  has_probabilities(task) || task.points != 1 ? groups<S, false>(task) : groups<S, true>(task);
 }
 
 // Segments of the classes have the row shape only.

@@ -104,16 +104,17 @@ public:
       const Mask<T> likely = state.in_hole >= state.others;
       const Vec<T> log_part = log_or_log1p<T>(sum, state.others / state.in_hole, likely);
       log_s = select<T>(likely, log_part + state.u_t, log_part);
-      nll = select<T>(defined, select<T>(likely, log_part, log_part - state.u_t), kNan);
+      nll =
+          select<T>(defined, select<T>(likely, log_part, log_part - state.u_t), broadcast(kNan<T>));
       nll = select<T>(state.infinite, -state.u_t, nll);
     } else {
       const Mask<T> likely = (state.in_hole == T(1)) & (state.others <= T(1));
       log_s = log_or_log1p<T>(sum, state.others, likely);
-      log_s = select<T>(sum == sum, log_s, kNan);
+      log_s = select<T>(sum == sum, log_s, broadcast(kNan<T>));
     }
     state.nll = nll;
     state.log_s = select<T>(state.infinite, Vec<T>{}, // relative to the infinity
-                            select<T>(defined, log_s, kNan));
+                            select<T>(defined, log_s, broadcast(kNan<T>)));
     const Vec<T> top = state.top * task.scale;
     state.lse = select<T>(sum == T(0), top, top + state.log_s); // -inf for a row of -inf
     state.drift = task.options.z_loss != 0 ? T(2) * task.options.z_loss * state.lse : Vec<T>{};
@@ -122,7 +123,7 @@ public:
   }
 
   SOFTSTEP_INLINE void write(const LaneState<T>& state) const {
-    const Mask<T> ignored = ignored_rows();
+    const Mask<T> ignored = ignored_rows(task, group);
     write_results(state, ignored);
     if constexpr (kGradient) {
       if (!kKeep && !task.dlogits.data)
@@ -137,7 +138,6 @@ public:
 
 private:
   static constexpr bool kCapped = Shift::kCapped;
-  static constexpr Vec<T> kNan = Vec<T>{} + static_cast<T>(__builtin_nanf(""));
 
   const CrossEntropyTask<S>& task;
   const Group group;
@@ -155,7 +155,6 @@ private:
     return x;
   }
 
-  // The formulas are at the head of cross_entropy_row.hpp.
   [[gnu::noinline]] void focus(LaneState<T>& state) const {
     const T gamma = task.options.gamma;
     const Vec<T> one = broadcast(T(1));
@@ -167,15 +166,6 @@ private:
     const Vec<T> loss = state.point * factor;
     state.focused = select<T>(loss == T(0), Vec<T>{}, loss * state.nll);
     state.point = select<T>(p == T(0), loss, loss * (one + gamma * p * per_rest));
-  }
-
-  SOFTSTEP_INLINE Mask<T> ignored_rows() const {
-    Mask<T> none = target == static_cast<Int>(kIgnoredRow);
-    const Size points = has_probabilities(task) ? 1 : task.points;
-    for (Size k = 1; k < points; ++k)
-      none &= load_targets<T>(group, task.target + k * task.point_stride) ==
-              static_cast<Int>(kIgnoredRow);
-    return none;
   }
 
   SOFTSTEP_INLINE void find_top(LaneState<T>& state) const {
@@ -250,7 +240,7 @@ private:
             ignored[lane] ? kIgnoredRow : static_cast<std::int32_t>(state.argmax[lane]);
     if constexpr (!kKeep) {
       const Vec<T> mean = state.expectation / state.sum; // of u
-      set(task.entropy, select<T>(state.sum > T(0), state.log_s - mean, kNan));
+      set(task.entropy, select<T>(state.sum > T(0), state.log_s - mean, broadcast(kNan<T>)));
       const Vec<T> point_moment = select<T>(state.point == T(0), Vec<T>{}, state.point * state.u_t);
       Vec<T> pull = (state.mass + state.point + state.drift) * mean - state.moment - point_moment;
       if (task.options.z_loss != 0)

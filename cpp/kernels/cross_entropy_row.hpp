@@ -113,7 +113,8 @@ private:
         reference = max;
       }
       if constexpr (kDense)
-        gathered.add_dense(target, begin, end, u);
+        gathered.template add_dense<Shift::kCapped ? Body::kLong : Body::kShort>(target, begin, end,
+                                                                                 u);
       if constexpr (!kKeep)
         if (task.entropy || task.dtemperature)
           gathered.add_expectation(begin, end, u);
@@ -195,7 +196,7 @@ private:
     } else {
       const Vec<T> factor = broadcast(static_cast<T>(total));
       const Shift shift(static_cast<T>(sums.max), sweep.scale);
-      map_row(d, 0, task.cols, [&](Size i) {
+      map_row<false, Body::kLong>(d, 0, task.cols, [&](Size i) {
         const Vec<T> x = load(target.x + i);
         return less(exp<T>(shift(x)) * factor, i) * Shift::slope(x, sweep.scale);
       });

@@ -8,20 +8,24 @@ namespace {
 template <class S, class Shift, bool kDense> using Kept = CrossEntropyRow<S, Shift, kDense, true>;
 template <class S, class Shift> using Remade = CrossEntropyRow<S, Shift, true, false>;
 
-// The exponentials are kept, for a gradient.
-template <class S, class Shift> void kept(const CrossEntropyTask<S>& task) {
-  has_dense_mass(task) ? for_each_row<Kept<S, Shift, true>>(task)
-                       : for_each_row<Kept<S, Shift, false>>(task);
+// The exponentials are kept, for a gradient. A temperature of 1 has an instance of its own where
+// the multiplication that it saves was measured: every further one takes seconds to compile.
+template <class S> void kept(const CrossEntropyTask<S>& task) {
+  using T = Compute<S>;
+  if (has_dense_mass(task))
+    return for_each_row<Kept<S, ScaledShift<T>, true>>(task);
+  if constexpr (kKeepsExponentials<S>)
+    if (task.scale == 1)
+      return for_each_row<Kept<S, UnitShift<T>, false>>(task);
+  for_each_row<Kept<S, ScaledShift<T>, false>>(task);
 }
 
 template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept {
-  using Unit = UnitShift<Compute<S>>;
-  using Scaled = ScaledShift<Compute<S>>;
+  using T = Compute<S>;
   if (task.dlogits.data && keeps_exponentials(task) && task.points <= 1)
-    return task.scale == 1 ? kept<S, Unit>(task) : kept<S, Scaled>(task);
-  if (task.options.softcap != 0)
-    return for_each_row<Remade<S, CappedShift<Compute<S>>>>(task);
-  task.scale == 1 ? for_each_row<Remade<S, Unit>>(task) : for_each_row<Remade<S, Scaled>>(task);
+    return kept(task);
+  task.options.softcap == 0 ? for_each_row<Remade<S, ScaledShift<T>>>(task)
+                            : for_each_row<Remade<S, CappedShift<T>>>(task);
 }
 
 // Segments make their exponentials again: all rows are swept before the first is finished, and to

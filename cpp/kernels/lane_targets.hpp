@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lane_sweep.hpp"
+#include "target_mass.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
@@ -14,6 +15,22 @@ SOFTSTEP_INLINE Mask<T> load_targets(Group group, const std::int32_t* target) {
   std::memcpy(&indices, target + group.first,
               static_cast<std::size_t>(group.count) * sizeof(std::int32_t));
   return __builtin_convertvector(indices, Mask<T>);
+}
+
+// Rows all of whose points are ignored.
+template <class S, class Group, class T = Compute<S>>
+SOFTSTEP_INLINE Mask<T> ignored_rows(const CrossEntropyTask<S>& task, Group group) {
+  if (!task.target)
+    return Mask<T>{};
+  const auto is_ignored = [&](Size point) {
+    return load_targets<T>(group, task.target + point * task.point_stride) ==
+           static_cast<typename LaneInt<T>::type>(kIgnoredRow);
+  };
+  Mask<T> none = is_ignored(0);
+  const Size points = has_probabilities(task) ? 1 : task.points;
+  for (Size k = 1; k < points; ++k)
+    none &= is_ignored(k);
+  return none;
 }
 
 } // namespace

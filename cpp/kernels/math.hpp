@@ -12,6 +12,7 @@ namespace softstep::KERNEL_ISA {
 namespace {
 
 template <class T> constexpr T kInfinity = static_cast<T>(__builtin_inff());
+template <class T> constexpr T kNan = static_cast<T>(__builtin_nanf(""));
 
 template <class T> constexpr int kMantissaBits = sizeof(T) == 4 ? 23 : 52;
 template <class T> constexpr int kExponentBias = sizeof(T) == 4 ? 127 : 1023;

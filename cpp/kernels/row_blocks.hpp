@@ -30,19 +30,31 @@ template <class T> SOFTSTEP_INLINE Mask<T> last_lanes(Size n) {
   return lane_index<T>() >= static_cast<typename LaneInt<T>::type>(kLanes<T> - n);
 }
 
+// What the body of a loop is: a few instructions, which wait for each other unless the loop is
+// unrolled, or long or seldom run. Of that there are two copies, not six: it is most of the code of
+// a kernel, and of the time that a compiler takes.
+enum class Body { kShort, kLong };
+
 // y[i] = f(i) for begin <= i < end, a vector at a time. f may read y[i]. kNumbers: it is no NaN.
-template <bool kNumbers = false, class S, class F>
+template <bool kNumbers = false, Body kBody = Body::kShort, class S, class F>
 SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
   using T = Compute<S>;
   constexpr Size w = kLanes<T>;
-  Size i = begin;
-#pragma GCC unroll 4
-  for (; i + w <= end; i += w) {
+  const auto put_vector = [&](Size i) SOFTSTEP_INLINE_LAMBDA {
     if constexpr (kNumbers)
       store_number(y + i, f(i));
     else
       store(y + i, f(i));
-  }
+  };
+  Size i = begin;
+  if constexpr (kBody == Body::kShort)
+#pragma GCC unroll 4
+    for (; i + w <= end; i += w)
+      put_vector(i);
+  else
+#pragma GCC unroll 1
+    for (; i + w <= end; i += w)
+      put_vector(i);
   if (i < end) {
     const Mask<T> rest = last_lanes<T>(end - i);
     store(y + end - w, select<T>(rest, f(end - w), load(y + end - w)));
@@ -54,19 +66,35 @@ SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
 template <class T> struct FourSums {
   Vec<T> a{}, b{}, c{}, d{};
   SOFTSTEP_INLINE T total() const { return reduce<T>((a + b) + (c + d)); }
+  // The next of four additions, by two or by four sums: after four, each is in its place again.
+  template <bool kFour = true> SOFTSTEP_INLINE void take(Vec<T> v) {
+    const Vec<T> next = a + v;
+    a = b;
+    if constexpr (kFour)
+      b = c, c = d, d = next;
+    else
+      b = next;
+  }
 };
 
-// Sum of f(i) over begin <= i < end, where f returns a vector.
-template <class T, class F> SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
+// Sum of f(i) over begin <= i < end, where f returns a vector. The bits do not depend on the body.
+template <class T, Body kBody = Body::kShort, class F>
+SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
   constexpr Size w = kLanes<T>;
   FourSums<T> sum;
   Size i = begin;
-  for (; i + 4 * w <= end; i += 4 * w) {
-    sum.a += f(i);
-    sum.b += f(i + w);
-    sum.c += f(i + 2 * w);
-    sum.d += f(i + 3 * w);
-  }
+  if constexpr (kBody == Body::kShort)
+    for (; i + 4 * w <= end; i += 4 * w) {
+      sum.a += f(i);
+      sum.b += f(i + w);
+      sum.c += f(i + 2 * w);
+      sum.d += f(i + 3 * w);
+    }
+  else
+#pragma GCC unroll 1
+    for (const Size fours = begin + (end - begin) / (4 * w) * (4 * w); i < fours; i += w)
+      sum.take(f(i));
+#pragma GCC unroll 1
   for (; i + w <= end; i += w)
     sum.a += f(i);
   if (i < end)
@@ -106,7 +134,7 @@ SOFTSTEP_INLINE Size index_of(Compute<S> value, const S* x, Size begin, Size end
 
 template <class S> bool has_nan(const S* x, Size begin, Size end) {
   using T = Compute<S>;
-  const T found = sum_row<T>(begin, end, [&](Size i) {
+  const T found = sum_row<T, Body::kLong>(begin, end, [&](Size i) {
     const Vec<T> v = load(x + i);
     return select<T>(v == v, Vec<T>{}, v);
   });

@@ -58,7 +58,7 @@ template <class S, bool kDense> struct RowLoss {
     }
   }
 
-  void take_logs() {
+  [[gnu::noinline]] void take_logs() {
     const double u = single() ? u_of(sums.target_logit, sums.max) : 0;
     if (at_infinity) {
       log_s = 0;
@@ -83,7 +83,7 @@ template <class S, bool kDense> struct RowLoss {
   }
 
   // 1 - p_t from the other classes: no cancellation.
-  void focus() {
+  [[gnu::noinline]] void focus() {
     const double gamma = static_cast<double>(task.options.gamma);
     const double rest = at_infinity ? 1 : sums.others / sum,
                  p = at_infinity ? 0 : sums.in_target / sum;
@@ -108,7 +108,7 @@ template <class S, bool kDense> struct RowLoss {
     if (task.entropy || task.dtemperature)
       write_expectations(gathered.expectation / sum);
   }
-  void write_nothing() const {
+  [[gnu::noinline]] void write_nothing() const {
     T* const results[] = {task.loss, task.lse, task.nll, task.entropy, task.dtemperature};
     for (T* result : results)
       set(result, 0);
@@ -121,7 +121,7 @@ template <class S, bool kDense> struct RowLoss {
   }
 
 private:
-  void write_expectations(double of_u) const {
+  [[gnu::noinline]] void write_expectations(double of_u) const {
     set(task.entropy, sum > 0 ? log_s - of_u : sum / sum);
     const double pull = (mass + pull_mass + drift) * of_u - moment - point_moment();
     const double drift_pull = drift != 0 ? sums.max * scale * drift : 0;

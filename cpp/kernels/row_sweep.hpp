@@ -25,13 +25,18 @@ SOFTSTEP_INLINE FourSums<T> exp_vectors(T* e, const S* x, Size from, Size to, co
                                         FourSums<T> sum) {
   constexpr Size w = kLanes<T>;
   Size i = from;
-  for (; i + 4 * w <= to; i += 4 * w) {
-    prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + 2 * kBlock);
-    sum.a += exp_at<kStore>(e, x, i, shift);
-    sum.b += exp_at<kStore>(e, x, i + w, shift);
-    (kFourSums<T> ? sum.c : sum.a) += exp_at<kStore>(e, x, i + 2 * w, shift);
-    (kFourSums<T> ? sum.d : sum.b) += exp_at<kStore>(e, x, i + 3 * w, shift);
-  }
+  if constexpr (Shift::kCapped) // long enough without
+#pragma GCC unroll 1
+    for (const Size fours = from + (to - from) / (4 * w) * (4 * w); i < fours; i += w)
+      sum.template take<kFourSums<T>>(exp_at<kStore>(e, x, i, shift));
+  else
+    for (; i + 4 * w <= to; i += 4 * w) {
+      prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + 2 * kBlock);
+      sum.a += exp_at<kStore>(e, x, i, shift);
+      sum.b += exp_at<kStore>(e, x, i + w, shift);
+      (kFourSums<T> ? sum.c : sum.a) += exp_at<kStore>(e, x, i + 2 * w, shift);
+      (kFourSums<T> ? sum.d : sum.b) += exp_at<kStore>(e, x, i + 3 * w, shift);
+    }
   for (; i < to; i += w)
     sum.a += exp_at<kStore>(e, x, i, shift);
   return sum;
@@ -148,22 +153,22 @@ template <class S, class Shift, bool kStore> struct RowSweep {
     return index_of(max_row(x, begin, end), x, begin, end);
   }
 
-  // The sum without a class.
+  // The sum without a class, of exponentials that are stored or made again.
   [[gnu::noinline]] double sum_without(Size top, const T* e, const S* x) const {
-    if constexpr (kStore) {
-      double others = 0;
-      for (Size b = 0; b < blocks.count; ++b)
-        others += factor(block_max[b], max) *
-                  static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) {
-                    return select<T>(without_hole<T>(top, i), load(e + i), Vec<T>{});
-                  }));
-      return others;
-    } else {
-      RowSweep others(blocks.cols, scale);
-      others.start(x);
-      others.run(nullptr, x, top, NoBefore{});
-      return others.sum;
+    double others = 0;
+    const Shift shift(max, scale);
+    for (Size b = 0; b < blocks.count; ++b) {
+      const T sum_of_block = sum_row<T, Body::kLong>(blocks.begin(b), blocks.end(b), [&](Size i) {
+        Vec<T> v;
+        if constexpr (kStore)
+          v = load(e + i);
+        else
+          v = exp<T>(shift(load(x + i)));
+        return select<T>(without_hole<T>(top, i), v, Vec<T>{});
+      });
+      others += (kStore ? factor(block_max[b], max) : 1) * static_cast<double>(sum_of_block);
     }
+    return others;
   }
 
   // log of the sum; relative to an infinite maximum it is 0.

@@ -81,19 +81,20 @@ template <class S, class Shift> struct LogSumRow : SoftmaxRow<S, Shift, false> {
   }
 };
 
-template <class S, class Shift> void softmax_rows(const SoftmaxTask<S>& task) {
-  for_each_row<ProbabilityRow<S, Shift>>(task);
-}
-template <class S, class Shift> void log_softmax_rows(const SoftmaxTask<S>& task) {
-  for_each_row<LogProbabilityRow<S, Shift>>(task);
-}
-template <class S, class Shift> void logsumexp_rows(const SoftmaxTask<S>& task) {
-  for_each_row<LogSumRow<S, Shift>>(task);
+// A temperature of 1 saves a multiplication, but for half precision, which waits for conversions.
+template <template <class, class> class Row, class S>
+void by_scale(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
+  if constexpr (kKeepsExponentials<S>)
+    if (task.scale == 1)
+      return for_each_row<Row<S, UnitShift<T>>>(task);
+  for_each_row<Row<S, ScaledShift<T>>>(task);
 }
 
 // H = log s - (sum of e u) / s with u = (x - max) * scale, e = exp(u), s = sum of e; 0 * -inf is 0.
-template <class S, class Shift> void entropy_rows(const SoftmaxTask<S>& task) {
+template <class S> void entropy_rows(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
+  using Shift = ScaledShift<T>;
   for (Size row = 0; row < task.rows; ++row) {
     const S* x = task.x.data + row * task.x.stride;
     RowSweep<S, Shift, false> sweep(task.cols, {task.scale});
@@ -110,7 +111,7 @@ template <class S, class Shift> void entropy_rows(const SoftmaxTask<S>& task) {
       }
       reference = max;
       const Shift shift(max, {task.scale});
-      moment += static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+      moment += static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
         const Vec<T> u = shift(load(x + i)), e = exp<T>(u);
         return select<T>(e == T(0), Vec<T>{}, e * u);
       }));
@@ -121,7 +122,7 @@ template <class S, class Shift> void entropy_rows(const SoftmaxTask<S>& task) {
 }
 
 // dx = y (dy - sum(dy y)) scale
-template <class S> void softmax_backward_rows(const SoftmaxTask<S>& task) {
+template <class S> void softmax_backward_rows(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for (Size row = 0; row < task.rows; ++row) {
     const S* y = task.x.data + row * task.x.stride;
@@ -155,9 +156,10 @@ template <class S> struct CertainClass {
     at = index_of(top, y, 0, blocks.cols);
     double others = 0;
     for (Size b = 0; b < blocks.count; ++b)
-      others += static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) {
-        return select<T>(without_hole<T>(at, i), load(dy + i), Vec<T>{});
-      }));
+      others +=
+          static_cast<double>(sum_row<T, Body::kLong>(blocks.begin(b), blocks.end(b), [&](Size i) {
+            return select<T>(without_hole<T>(at, i), load(dy + i), Vec<T>{});
+          }));
     const Vec<double> log_p = broadcast(static_cast<double>(top)), p = exp<double>(log_p);
     dx = static_cast<double>(static_cast<T>(get(dy + at))) * one_minus_exp<double>(log_p, p)[0] -
          p[0] * others;
@@ -165,7 +167,7 @@ template <class S> struct CertainClass {
 };
 
 // dx = (dy - exp(y) sum(dy)) scale
-template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) {
+template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for (Size row = 0; row < task.rows; ++row) {
     const S* y = task.x.data + row * task.x.stride;
@@ -227,29 +229,12 @@ template <class S> void logsumexp_segment(const SoftmaxTask<S>& task) noexcept {
   }
 }
 
-template <class S, void (*kUnit)(const SoftmaxTask<S>&), void (*kScaled)(const SoftmaxTask<S>&)>
-void by_scale(const SoftmaxTask<S>& task) noexcept {
-  task.scale == 1 ? kUnit(task) : kScaled(task);
-}
-template <class S, void (*kKernel)(const SoftmaxTask<S>&)>
-void always(const SoftmaxTask<S>& task) noexcept {
-  kKernel(task);
-}
-
-template <class S> using Unit = UnitShift<Compute<S>>;
-template <class S> using Scaled = ScaledShift<Compute<S>>;
-
 template <class S>
-constexpr SoftmaxKernels<S> kTable = {
-    by_scale<S, softmax_rows<S, Unit<S>>, softmax_rows<S, Scaled<S>>>,
-    by_scale<S, log_softmax_rows<S, Unit<S>>, log_softmax_rows<S, Scaled<S>>>,
-    by_scale<S, logsumexp_rows<S, Unit<S>>, logsumexp_rows<S, Scaled<S>>>,
-    by_scale<S, entropy_rows<S, Unit<S>>, entropy_rows<S, Scaled<S>>>,
-    always<S, softmax_backward_rows<S>>,
-    always<S, log_softmax_backward_rows<S>>,
-    softmax_segment<S>,
-    log_softmax_segment<S>,
-    logsumexp_segment<S>};
+constexpr SoftmaxKernels<S> kTable = {by_scale<ProbabilityRow, S>, by_scale<LogProbabilityRow, S>,
+                                      by_scale<LogSumRow, S>,      entropy_rows<S>,
+                                      softmax_backward_rows<S>,    log_softmax_backward_rows<S>,
+                                      softmax_segment<S>,          log_softmax_segment<S>,
+                                      logsumexp_segment<S>};
 
 } // namespace
 

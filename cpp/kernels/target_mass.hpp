@@ -87,7 +87,7 @@ template <class S> struct RowTarget {
     double there, elsewhere;
   };
   // Of a whole row, without cancellation but for what is smoothed.
-  Split masses_at(Size c, double spread, const RowSums& sums) const {
+  [[gnu::noinline]] Split masses_at(Size c, double spread, const RowSums& sums) const {
     Split mass{0, 0};
     for (Size k = 0; k < points; ++k)
       (point(k) == c ? mass.there : mass.elsewhere) += point_mass(k);
@@ -99,7 +99,7 @@ template <class S> struct RowTarget {
     return {mass.there + smoothed, mass.elsewhere + (spread * sums.smoothed_mass - smoothed)};
   }
   // The others may be anywhere.
-  Split masses_in_segment(Size c, double spread, const RowSums& sums) const {
+  [[gnu::noinline]] Split masses_in_segment(Size c, double spread, const RowSums& sums) const {
     double there = spread * weight(c);
     for (Size k = 0; k < points; ++k)
       there += point(k) == c ? point_mass(k) : 0;
@@ -128,9 +128,10 @@ private:
     const RowBlocks blocks = cut_row(task.cols);
     double sum = 0;
     for (Size b = 0; b < blocks.count; ++b)
-      sum += static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) {
-        return select<T>(without_hole<T>(c, i), probability(i), Vec<T>{});
-      }));
+      sum +=
+          static_cast<double>(sum_row<T, Body::kLong>(blocks.begin(b), blocks.end(b), [&](Size i) {
+            return select<T>(without_hole<T>(c, i), probability(i), Vec<T>{});
+          }));
     return sum;
   }
 };
@@ -141,7 +142,7 @@ struct MassSums {
 
   template <class T, class Q, class U> SOFTSTEP_INLINE void add(Size begin, Size end, Q q, U u) {
     mass += static_cast<double>(sum_row<T>(begin, end, q));
-    moment += static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+    moment += static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
       const Vec<T> q_i = q(i);
       return select<T>(q_i == T(0), Vec<T>{}, q_i * u(i)); // 0 * -inf is 0
     }));
@@ -168,7 +169,7 @@ template <class S> struct RowGathered {
     expectation = f == 0 ? 0 : f * expectation + by * sum; // 0 * -inf is 0
   }
 
-  template <class U>
+  template <Body kLogits, class U>
   SOFTSTEP_INLINE void add_dense(const RowTarget<S>& target, Size begin, Size end, U u) {
     if (has_probabilities(target.task))
       probability.template add<T>(begin, end, [&](Size i) { return target.probability(i); }, u);
@@ -176,7 +177,7 @@ template <class S> struct RowGathered {
       return;
     if (target.spreads_evenly()) {
       smoothed.mass += static_cast<double>(end - begin);
-      smoothed.moment += static_cast<double>(sum_row<T>(begin, end, u));
+      smoothed.moment += static_cast<double>(sum_row<T, kLogits>(begin, end, u));
       finite += static_cast<double>(end - begin);
       return;
     }
@@ -184,19 +185,19 @@ template <class S> struct RowGathered {
     finite +=
         !target.task.options.smooths_allowed()
             ? static_cast<double>(end - begin)
-            : static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+            : static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
                 return select<T>(load(target.x + i) == -kInfinity<T>, Vec<T>{}, broadcast(T(1)));
               }));
   }
 
   template <class U> SOFTSTEP_INLINE void add_expectation(Size begin, Size end, U u) {
-    expectation += static_cast<double>(sum_row<T>(begin, end, [&](Size i) {
+    expectation += static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
       const Vec<T> v = u(i), e = exp<T>(v);
       return select<T>(e == T(0), Vec<T>{}, e * v); // 0 * -inf is 0
     }));
   }
 
-  SOFTSTEP_INLINE void find_largest(const S* x, Size begin, Size end) {
+  [[gnu::noinline]] void find_largest(const S* x, Size begin, Size end) {
     const T top = max_row(x, begin, end);
     if (!(top > largest))
       return;

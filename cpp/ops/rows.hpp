@@ -81,8 +81,7 @@ template <class S, class Q = S> struct RowProblem {
     return every_operand([](const auto& o) { return o.class_stride == 1; });
   }
   bool rows_adjacent() const {
-    return inner_rows() == 1 ||
-           every_operand([this](const auto& o) { return inner_stride(o) == 1; });
+    return inner_rows() == 1 || every_operand([](const auto& o) { return o.strides.back() == 1; });
   }
 
   // The first class of a row.
