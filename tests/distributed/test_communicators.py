@@ -1,5 +1,6 @@
 """The collectives of every engine against NumPy, and a rank that is late."""
 
+import re
 import time
 from typing import Any
 
@@ -185,7 +186,8 @@ def test_refusals(size: int) -> None:
 def test_engines(engine: str, name: str) -> None:
     output = launch(engine, 3, __file__, status=None)
     assert f"{name} 3 checked" in output
-    assert "TimeoutError: rank 0 of 3: all_reduce did not end within 1 s" in output
+    # Ranks 0 and 2 give up together: the first to abort ends the other, perhaps in mid-sentence.
+    assert re.search(r"TimeoutError: rank [02] of 3: all_reduce did not end within 1 s", output)
 
 
 def test_single_neither_sends_nor_copies() -> None:
