@@ -17,7 +17,8 @@ class LinearCrossEntropyLoss(torch.nn.Module):
     in_features, num_classes, bias, device, dtype
         Of the layer `linear`, whose weights have PyTorch's names in the state.
     out_features : tuple of int
-        Positions with a head of their own: the weight is (num_classes, *out_features, in_features).
+        Positions with a head of their own: the weight is
+        `(num_classes, *out_features, in_features)`.
     reduction, weight, ignore_index, label_smoothing, options
         As PyTorch's.
     **extensions
