@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import softstep.torch as st  # noqa: E402
+from softstep.torch import _linear_cross_entropy_kernel as kernel  # noqa: E402
 from tests.torch.cases import problem, weights  # noqa: E402
 
 F = torch.nn.functional
@@ -236,7 +237,7 @@ def test_half_precision(dtype: Any, reduction: str) -> None:
         torch.testing.assert_close(a.grad.float(), b.grad, rtol=eps, atol=eps / 8 + rounded)
 
 
-def test_traced_calls_take_all_logits() -> None:
+def test_traced_calls() -> None:
     hidden, weight, bias = operands()
     target = torch.tensor([0, 3, -100, 8, 8, 1])
 
@@ -256,6 +257,27 @@ def test_traced_calls_take_all_logits() -> None:
     expected = torch.autograd.grad(g(hidden), hidden)[0]
     compiled = torch.compile(g, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(torch.autograd.grad(compiled(hidden), hidden)[0], expected)
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_no_gradient_is_computed_where_none_is_recorded(heads: bool, monkeypatch: Any) -> None:
+    hidden, weight, bias = operands()
+    target = torch.tensor([0, 3, -100, 8, 8, 1])
+    if heads:
+        weight, bias, target = weight.view(3, 3, 4), bias.view(3, 3), target.view(6, 1).tile(3) % 3
+    asked, evaluate = [], kernel.evaluate
+
+    def recorded(tensors: Any, constants: Any, names: Any, upstream: Any = None) -> Any:
+        asked.append(list(names))
+        return evaluate(tensors, constants, names, upstream)
+
+    monkeypatch.setattr(kernel, "evaluate", recorded)
+    loss = lambda: st.linear_cross_entropy(hidden, weight, target, linear_bias=bias)  # noqa: E731
+    with torch.no_grad():
+        without = loss()
+    assert not without.requires_grad and not any(asked)
+    asked.clear()
+    assert torch.equal(loss(), without) and set(map(len, asked)) == {3}
 
 
 def test_refusals() -> None:

@@ -16,8 +16,15 @@ FUNCTIONS = {
     "logsumexp": lambda x: st.logsumexp(x, 1, keepdim=True),
     "classes": lambda x: st.cross_entropy(x, torch.arange(len(x)) % 3, label_smoothing=0.1),
     "rows": lambda x: st.cross_entropy(x, torch.arange(len(x)) % 3, reduction="none"),
+    "head": lambda x: st.linear_cross_entropy(
+        x, HEAD.to(x.dtype), torch.arange(len(x)) % 3, softcap=5.0
+    ),
+    "rows of the head": lambda x: st.linear_cross_entropy(
+        x, HEAD.to(x.dtype), torch.arange(len(x)) % 3, reduction="none"
+    ),
 }
 
+HEAD = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
 
 
@@ -142,6 +149,52 @@ def test_opcheck_of_the_cross_entropy(kind: str, dtype: Any) -> None:
                 (*arguments, *options, *grads),
                 test_utils=checks,
             )
+
+
+@pytest.mark.parametrize("kind", ["classes", "probabilities", "sparse"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_opcheck_of_the_head(kind: str, dtype: Any) -> None:
+    tensors = problem((4, 7), kind, dtype)[1]
+    for wanted in ([True, True, True], [True, False, True], [False, False, False]):
+        hidden, weight, bias = (
+            torch.randn(shape).to(dtype).requires_grad_(grad)
+            for shape, grad in zip([(4, 5), (7, 5), (7,)], wanted, strict=True)
+        )
+        arguments = (hidden, weight, bias, tensors["target"], tensors.get("target_probabilities"))
+        checks = list(CHECKS)
+        if not any(wanted):  # with gradients it would differentiate the gradients: refused
+            checks.append("test_aot_dispatch_dynamic")
+        torch.library.opcheck(
+            torch.ops.softstep.linear_cross_entropy.default,
+            (*arguments, None, None, *Options(), 0, None, wanted),
+            test_utils=checks,
+        )
+
+
+def test_no_logits_in_the_graph_of_a_head(dynamo: None) -> None:
+    classes, shapes = 50, []
+
+    def record(graph: Any, inputs: Any) -> Any:
+        for node in graph.graph.nodes:
+            value = node.meta.get("example_value", node.meta.get("val"))
+            values = value if isinstance(value, tuple | list) else (value,)
+            shapes.extend(tuple(v.shape) for v in values if isinstance(v, torch.Tensor))
+        return graph.forward
+
+    hidden, weight = torch.randn(2, 4, 5), leaf(torch.randn(classes, 5))
+    target = torch.randint(0, classes, (2, 4))
+    loss = lambda h: st.linear_cross_entropy(h, weight, target, shift=1)  # noqa: E731
+    hidden.requires_grad_()
+    result = torch.compile(loss, fullgraph=True, backend=record)(hidden)
+    torch.testing.assert_close(result, loss(hidden))
+    assert shapes and not any(shape[-1:] == (classes,) for shape in shapes)
+    gradients = torch.autograd.grad(result, (hidden, weight))
+    torch.testing.assert_close(gradients, torch.autograd.grad(loss(hidden), (hidden, weight)))
+    second = torch.autograd.grad(
+        torch.compile(loss, backend=record)(hidden), hidden, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="linear_cross_entropy has no second derivative"):
+        second[0].sum().backward()
 
 
 # PyTorch 2.14 warns of what its own check looks at.

@@ -11,6 +11,7 @@ from softstep.torch._linear_cross_entropy_constants import Constants
 from softstep.torch._linear_cross_entropy_extra import asked_for
 from softstep.torch._linear_cross_entropy_heads import check_heads, over_heads
 from softstep.torch._linear_cross_entropy_kernel import differentiable
+from softstep.torch._linear_cross_entropy_operator import takes, traced
 from softstep.torch._linear_cross_entropy_whole import whole
 from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
 from softstep.torch._tensors import FLOATS, are_plain, is_eager
@@ -89,8 +90,9 @@ def linear_cross_entropy(
     Notes
     -----
     `torch.nn.functional.linear` and `cross_entropy`, with all logits at once, compute second
-    derivatives, the gradient of probabilities and of numbers other than `temperature`, and
-    whatever `cross_entropy` leaves to PyTorch's operations or torch.compile traces.
+    derivatives, the gradient of probabilities and of numbers other than `temperature`, whatever
+    `cross_entropy` leaves to PyTorch's operations, and under torch.compile ``reduction="none"``,
+    `extra`, tensors as numbers and a head for each position.
 
     Examples
     --------
@@ -152,7 +154,12 @@ def _loss(
     operands = (input, linear_weight, linear_bias)
     by_operations = numbers_require_grad or soft or not input.is_cpu
     if by_operations or not (is_eager() and are_plain(*operands, *constants[:4])):
-        return whole(input, linear_weight, linear_bias, constants)
+        if not by_operations and takes(operands, constants):
+            return traced(operands, constants, recording)
+        return whole(*operands, constants)
+    if not recording:  # a Function would ask for the gradients of what requires grad
+        input, linear_weight = input.detach(), linear_weight.detach()
+        linear_bias = None if linear_bias is None else linear_bias.detach()
     if linear_weight.ndim > 2:
         return over_heads(differentiable, input, linear_weight, linear_bias, constants)
     loss: torch.Tensor = differentiable(input, linear_weight, linear_bias, constants)

@@ -15,7 +15,7 @@ from softstep.torch._linear_cross_entropy_extra import of_chunks
 from softstep.torch._linear_cross_entropy_whole import whole
 from softstep.torch._tensors import is_plain, of_array, view, wide_dtype
 
-_NAMES = ("hidden", "weight", "bias")
+NAMES = ("hidden", "weight", "bias")
 
 
 def evaluate(
@@ -90,7 +90,7 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def _wanted(ctx: Any) -> list[str]:
-    return [n for n, needed in zip(_NAMES, ctx.needs_input_grad[:3], strict=True) if needed]
+    return [n for n, needed in zip(NAMES, ctx.needs_input_grad[:3], strict=True) if needed]
 
 
 def _array(tensor: torch.Tensor | None) -> Any:

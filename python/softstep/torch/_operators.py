@@ -94,7 +94,8 @@ def _backward(ctx: Any, upstream: Any, *second: Any) -> Any:
     return tuple(result)
 
 
-def _schema_of_options() -> str:
+def schema_of_options() -> str:
+    """Return the options as they are in an operator's schema."""
     return ", ".join(
         f"{kind.type.__name__}{'?' * kind.optional} {name}" for name, kind in kinds().items()
     )
@@ -103,7 +104,7 @@ def _schema_of_options() -> str:
 define(
     "cross_entropy",
     "(Tensor logits, Tensor target, Tensor? target_probabilities, Tensor? weight, "
-    f"Tensor? sample_weight, {_schema_of_options()}, bool grad_logits, bool grad_target) "
+    f"Tensor? sample_weight, {schema_of_options()}, bool grad_logits, bool grad_target) "
     "-> (Tensor, Tensor, Tensor)",
     _cross_entropy,
     _cross_entropy_shapes,
