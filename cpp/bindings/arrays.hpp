@@ -2,6 +2,7 @@
 // argument. Nothing is computed here.
 #pragma once
 
+#include "bindings/numbers.hpp"
 #include "ops/rows.hpp"
 
 #include <pybind11/numpy.h>
@@ -9,21 +10,11 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace softstep::bindings {
 
-namespace py = pybind11;
-
 enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16 };
-
-// Number arguments, with an error that names the argument.
-double as_number(const py::handle& object, const char* name);
-std::int64_t as_integer(const py::handle& object, const char* name);
-std::string number_text(double value);
-std::string_view as_text(const py::handle& object, const char* name); // as long as the object
-double as_temperature(const py::handle& object);
 
 // Takes softstep._foreign, which has as_input, as_output and widened.
 void see_foreign_arrays(const py::object& views);

@@ -1,285 +1,123 @@
-// The cross-entropy of logits that are not all there: chunks of the rows, made one after the other,
-// and a segment of the classes, whose others are in other processes.
-#include "bindings/cross_entropy_call.hpp"
-#include "ops/row_sums.hpp"
+#include "bindings/cross_entropy_parts.hpp"
 
 #include <pybind11/stl.h>
 
-#include <cstddef>
-#include <initializer_list>
-#include <limits>
 #include <memory>
-#include <optional>
-#include <vector>
 
 namespace softstep::bindings {
 namespace {
 
-// A row of the matrix of sums.
-enum Field : std::size_t {
-  kOthers = offsetof(RowSums, others) / sizeof(double),
-  kInTop = offsetof(RowSums, in_top) / sizeof(double),
-  kTargetLogit = offsetof(RowSums, target_logit) / sizeof(double),
-  kPointMass = offsetof(RowSums, point_mass) / sizeof(double),
-  kPointMoment = offsetof(RowSums, point_moment) / sizeof(double),
-  kMass = offsetof(RowSums, mass) / sizeof(double),
-  kMoment = offsetof(RowSums, moment) / sizeof(double),
-  kSmoothedMass = offsetof(RowSums, smoothed_mass) / sizeof(double),
-  kSmoothedMoment = offsetof(RowSums, smoothed_moment) / sizeof(double),
-  kFinite = offsetof(RowSums, finite) / sizeof(double),
-};
-
-// The row shape takes no row shorter than the widest vector: shorter segments get masked classes.
-constexpr py::ssize_t kLeastClasses = 16;
-
-// Classes last, and filled up.
-py::array padded(const py::array& array, py::ssize_t axis, double fill) {
-  const py::module_ numpy = py::module_::import("numpy");
-  const py::array from = numpy.attr("moveaxis")(array, axis, -1);
-  std::vector<py::ssize_t> shape = shape_of(from);
-  const py::ssize_t classes = shape.back();
-  shape.back() = kLeastClasses;
-  py::array to = numpy.attr("full")(py::cast(shape), fill, array.dtype());
-  to[py::make_tuple(py::ellipsis(), py::slice(0, classes, 1))] = from;
-  return to;
+// Where a result of each of the logits' rows is written; null if it is not asked for.
+template <class R> R* row_result(const py::dict& extra, const char* name, const py::array& logits) {
+  if (!extra.contains(name))
+    return nullptr;
+  const py::object object = extra[name];
+  const bool is_array = py::isinstance<py::array_t<R>>(object);
+  const auto array = is_array ? py::reinterpret_borrow<py::array>(object) : py::array();
+  if (!is_array || array.ndim() != 1 || array.shape(0) != logits.shape(0) ||
+      !(array.flags() & py::array::c_style) || !array.writeable())
+    throw py::value_error("extra: expected for " + std::string(name) + " a contiguous array of " +
+                          std::to_string(logits.shape(0)) + " numbers that can be written to");
+  return data_of<R>(array);
 }
 
-class CrossEntropyParts {
-public:
-  CrossEntropyParts(LogitsForm form, const CrossEntropyArrays& arrays,
-                    const CrossEntropyOptions& options, std::optional<ClassSegment> segment)
-      : call_(std::move(form), arrays, options, segment) {
-    known_.target = call_.points() == 1;
-    if (call_.by_class() && !call_.weight())
-      known_.point_mass = 1 - options.label_smoothing;
-    if (options.smoothing == Smoothing::kAllowed)
-      return;
-    const double classes = static_cast<double>(call_.segment.total);
-    known_.finite = classes;
-    if (!call_.weight())
-      known_.smoothed_mass = classes - (options.smoothing == Smoothing::kExcludeTarget ? 1 : 0);
-  }
+} // namespace
 
-  CrossEntropyCall& call() { return call_; }
+CrossEntropyParts::CrossEntropyParts(LogitsForm form, const CrossEntropyArrays& arrays,
+                                     const CrossEntropyOptions& options,
+                                     std::optional<ClassSegment> segment)
+    : call_(std::move(form), arrays, options, segment) {
+  known_.target = call_.points() == 1;
+  if (call_.by_class() && !call_.weight())
+    known_.point_mass = 1 - options.label_smoothing;
+  if (options.smoothing == Smoothing::kAllowed)
+    return;
+  const double classes = static_cast<double>(call_.segment.total);
+  known_.finite = classes;
+  if (!call_.weight())
+    known_.smoothed_mass = classes - (options.smoothing == Smoothing::kExcludeTarget ? 1 : 0);
+}
 
-  // Which rows count; None for all.
-  py::object counts() const {
-    if (!call_.target())
-      return py::none();
-    py::array_t<bool> counts(call_.rows());
-    for (py::ssize_t row = 0; row < call_.rows(); ++row)
-      counts.mutable_at(row) = call_.counts(row);
-    return counts;
-  }
-  void keep(const py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>& rows) {
-    call_.keep(rows);
-  }
+py::object CrossEntropyParts::counts() const {
+  if (!call_.target())
+    return py::none();
+  py::array_t<bool> counts(call_.rows());
+  for (py::ssize_t row = 0; row < call_.rows(); ++row)
+    counts.mutable_at(row) = call_.counts(row);
+  return counts;
+}
 
-  // The classes that the rows [begin, end) have as targets.
-  py::array_t<std::int32_t> classes(py::ssize_t begin, py::ssize_t end) const {
-    if (begin < 0 || end > call_.rows())
-      throw py::index_error("begin, end: expected rows in [0, " + std::to_string(call_.rows()) +
-                            ")");
-    std::vector<std::int32_t> found;
-    for (py::ssize_t k = 0; call_.target() && k < call_.points(); ++k)
-      for (py::ssize_t row = begin; row < end; ++row)
-        if (const std::int32_t c = call_.target()[k * call_.rows() + row]; c >= 0)
-          found.push_back(c);
-    return py::array_t<std::int32_t>(static_cast<py::ssize_t>(found.size()), found.data());
-  }
+py::array_t<std::int32_t> CrossEntropyParts::classes(py::ssize_t begin, py::ssize_t end) const {
+  if (begin < 0 || end > call_.rows())
+    throw py::index_error("begin, end: expected rows in [0, " + std::to_string(call_.rows()) + ")");
+  std::vector<std::int32_t> found;
+  for (py::ssize_t k = 0; call_.target() && k < call_.points(); ++k)
+    for (py::ssize_t row = begin; row < end; ++row)
+      if (const std::int32_t c = call_.target()[k * call_.rows() + row]; c >= 0)
+        found.push_back(c);
+  return py::array_t<std::int32_t>(static_cast<py::ssize_t>(found.size()), found.data());
+}
 
-  // Loss of the rows from `begin` on, a part of the reduced loss; the gradient overwrites the
-  // logits if it is wanted. extra: arrays by name for results of each row.
-  py::object run(const py::array& logits, py::ssize_t begin, const py::object& probabilities,
-                 bool with_gradient, const py::dict& extra) const {
-    require_rows(logits, begin);
-    if (with_gradient)
-      as_output(logits, "logits", logits);
-    const auto given = probabilities_of(probabilities, logits);
-    const py::array losses(compute_dtype(logits), std::vector<py::ssize_t>{logits.shape(0)});
-    const CrossEntropyOperands operands{logits, axis_of(logits), pointer(given),
-                                        with_gradient ? &logits : nullptr};
-    const double loss = call_.with_problem(operands, begin, [&](auto problem) {
-      using T = typename decltype(problem)::T;
-      ops::RowResults<T> results{};
-      results.loss = data_of<T>(losses);
-      results.lse = row_result<T>(extra, "lse", logits);
-      results.nll = row_result<T>(extra, "nll", logits);
-      results.entropy = row_result<T>(extra, "entropy", logits);
-      results.dtemperature = row_result<T>(extra, "dtemperature", logits);
-      results.argmax = row_result<std::int32_t>(extra, "argmax", logits);
-      // Both parts of the loss are divided by the same number.
-      const double divisor = call_.denominators.loss;
-      if (problem.options.z_loss != 0 && divisor != 0 && call_.denominators.z_loss != 0)
-        problem.options.z_loss = problem.options.z_loss * divisor / call_.denominators.z_loss;
-      const GilReleased unlocked;
-      return ops::cross_entropy(problem, {divisor, divisor}, results);
-    });
-    return call_.options.reduction == Reduction::kNone ? py::object(losses) : py::float_(loss);
-  }
+py::object CrossEntropyParts::run(const py::array& logits, py::ssize_t begin,
+                                  const py::object& probabilities, bool with_gradient,
+                                  const py::dict& extra) const {
+  require_rows(logits, begin);
+  if (with_gradient)
+    as_output(logits, "logits", logits);
+  const auto given = probabilities_of(probabilities, logits);
+  const py::array losses(compute_dtype(logits), std::vector<py::ssize_t>{logits.shape(0)});
+  const CrossEntropyOperands operands{logits, axis_of(logits), pointer(given),
+                                      with_gradient ? &logits : nullptr};
+  const double loss = call_.with_problem(operands, begin, [&](auto problem) {
+    using T = typename decltype(problem)::T;
+    ops::RowResults<T> results{};
+    results.loss = data_of<T>(losses);
+    results.lse = row_result<T>(extra, "lse", logits);
+    results.nll = row_result<T>(extra, "nll", logits);
+    results.entropy = row_result<T>(extra, "entropy", logits);
+    results.dtemperature = row_result<T>(extra, "dtemperature", logits);
+    results.argmax = row_result<std::int32_t>(extra, "argmax", logits);
+    // Both parts of the loss are divided by the same number.
+    const double divisor = call_.denominators.loss;
+    if (problem.options.z_loss != 0 && divisor != 0 && call_.denominators.z_loss != 0)
+      problem.options.z_loss = problem.options.z_loss * divisor / call_.denominators.z_loss;
+    const GilReleased unlocked;
+    return ops::cross_entropy(problem, {divisor, divisor}, results);
+  });
+  return call_.options.reduction == Reduction::kNone ? py::object(losses) : py::float_(loss);
+}
 
-  // The sums of each row's own classes, a RowSums each.
-  py::array_t<double> sweep(const py::array& logits, py::ssize_t begin,
-                            const py::object& probabilities) const {
-    py::array_t<double> sums({rows_of(logits), kRowSums});
-    RowSums* rows = checked_sums(sums);
-    with_segment(logits, begin, probabilities, nullptr,
-                 [&](const auto& problem) { ops::sweep_cross_entropy(problem, rows); });
-    return sums;
-  }
+py::ssize_t CrossEntropyParts::rows_of(const py::array& logits) const {
+  py::ssize_t rows = 1;
+  for (const py::ssize_t size : batch_of(logits))
+    rows *= size;
+  return rows;
+}
 
-  // The fields that have to be added over the segments; the others are known to each.
-  std::vector<std::size_t> used() const {
-    std::vector<std::size_t> fields = {kOthers};
-    const auto use = [&](bool condition, std::initializer_list<std::size_t> more) {
-      if (condition)
-        fields.insert(fields.end(), more);
-    };
-    const bool smooths = call_.options.smooths();
-    use(call_.points() == 1, {kTargetLogit});
-    use(call_.points() != 1, {kInTop});
-    use(call_.points() > 0 && !known_.point_mass, {kPointMass});
-    use(call_.points() > 1, {kPointMoment});
-    use(call_.points() == 0, {kMass, kMoment});
-    use(smooths && !known_.smoothed_mass, {kSmoothedMass});
-    use(smooths, {kSmoothedMoment});
-    use(smooths && !known_.finite, {kFinite});
-    return fields;
-  }
+// What is called directly has to be as safe as what the package calls.
+void CrossEntropyParts::require_rows(const py::array& logits, py::ssize_t begin) const {
+  if (axis_of(logits) < 0 || logits.shape(axis_of(logits)) != call_.form.classes || begin < 0 ||
+      rows_of(logits) > call_.rows() - begin || !as_any_float_input(logits, "logits").is(logits) ||
+      dtype_of(logits) != dtype_of(call_.form.dtype))
+    throw py::value_error("logits: expected aligned rows of " + std::to_string(call_.form.classes) +
+                          " classes of dtype " + std::string(py::str(call_.form.dtype)) +
+                          " from row " + std::to_string(begin) + " of " +
+                          std::to_string(call_.rows()) + " on, got " + dtype_text(logits) +
+                          " of shape " + shape_text(shape_of(logits)));
+}
 
-  void shift(const py::array_t<double>& sums, const py::array_t<double>& maxima) const {
-    RowSums* rows = checked_sums(sums);
-    require_shape(maxima, "maxima", {sums.shape(0)});
-    for (py::ssize_t row = 0; row < sums.shape(0); ++row)
-      ops::shift_sums(rows[row], maxima.at(row), scale());
-  }
+std::optional<py::array> CrossEntropyParts::probabilities_of(const py::object& object,
+                                                             const py::array& logits) const {
+  if (call_.points() > 0)
+    return std::nullopt;
+  if (object.is_none() && call_.probabilities())
+    return *call_.probabilities();
+  py::array array = call_.fitting_probabilities(as_numpy(object, "probabilities"));
+  require_shape(array, "probabilities", shape_of(logits));
+  return array;
+}
 
-  // The loss from the sums of all segments, which are completed in place; the gradient is written
-  // to out, which may be the logits, unless that is None.
-  py::object finish(const py::array& logits, const py::array_t<double>& sums,
-                    const std::optional<py::array>& out, py::ssize_t begin,
-                    const py::object& probabilities) const {
-    RowSums* rows = checked_sums(sums);
-    require_shape(sums, "sums", {rows_of(logits), kRowSums});
-    call_.refuse_empty_mean();
-    if (out)
-      as_output(*out, "out", logits);
-    for (py::ssize_t row = 0; row < sums.shape(0); ++row)
-      ops::complete_sums(rows[row], known_, scale());
-    const py::array losses(compute_dtype(logits), batch_of(logits));
-    double loss = 0;
-    with_segment(logits, begin, probabilities, pointer(out), [&](const auto& problem) {
-      using T = typename std::remove_cvref_t<decltype(problem)>::T;
-      ops::RowResults<T> results{};
-      results.loss = data_of<T>(losses);
-      loss = ops::finish_cross_entropy(problem, call_.denominators, rows, results);
-    });
-    if (call_.options.reduction == Reduction::kNone)
-      return returned(losses);
-    return py::float_(call_.is_empty_mean() ? empty_mean(call_.options) : loss);
-  }
-
-private:
-  CrossEntropyCall call_;
-  ops::KnownSums known_;
-
-  double scale() const {
-    const double exact = 1 / call_.options.temperature;
-    return dtype_of(call_.form.dtype) == DType::kFloat64
-               ? exact
-               : static_cast<double>(static_cast<float>(exact));
-  }
-  py::ssize_t axis_of(const py::array& logits) const { return logits.ndim() + call_.form.axis; }
-  std::vector<py::ssize_t> batch_of(const py::array& logits) const {
-    return without_axis(shape_of(logits), axis_of(logits));
-  }
-  py::ssize_t rows_of(const py::array& logits) const {
-    py::ssize_t rows = 1;
-    for (const py::ssize_t size : batch_of(logits))
-      rows *= size;
-    return rows;
-  }
-  // What is called directly has to be as safe as what the package calls.
-  void require_rows(const py::array& logits, py::ssize_t begin) const {
-    if (axis_of(logits) < 0 || logits.shape(axis_of(logits)) != call_.form.classes || begin < 0 ||
-        rows_of(logits) > call_.rows() - begin ||
-        !as_any_float_input(logits, "logits").is(logits) ||
-        dtype_of(logits) != dtype_of(call_.form.dtype))
-      throw py::value_error(
-          "logits: expected aligned rows of " + std::to_string(call_.form.classes) +
-          " classes of dtype " + std::string(py::str(call_.form.dtype)) + " from row " +
-          std::to_string(begin) + " of " + std::to_string(call_.rows()) + " on, got " +
-          dtype_text(logits) + " of shape " + shape_text(shape_of(logits)));
-  }
-  // Where a result of each of the logits' rows is written; null if it is not asked for.
-  template <class R>
-  R* row_result(const py::dict& extra, const char* name, const py::array& logits) const {
-    if (!extra.contains(name))
-      return nullptr;
-    const py::object object = extra[name];
-    const bool is_array = py::isinstance<py::array_t<R>>(object);
-    const auto array = is_array ? py::reinterpret_borrow<py::array>(object) : py::array();
-    if (!is_array || array.ndim() != 1 || array.shape(0) != logits.shape(0) ||
-        !(array.flags() & py::array::c_style) || !array.writeable())
-      throw py::value_error("extra: expected for " + std::string(name) + " a contiguous array of " +
-                            std::to_string(logits.shape(0)) + " numbers that can be written to");
-    return data_of<R>(array);
-  }
-  std::optional<py::array> probabilities_of(const py::object& object,
-                                            const py::array& logits) const {
-    if (call_.points() > 0)
-      return std::nullopt;
-    if (object.is_none() && call_.probabilities())
-      return *call_.probabilities();
-    py::array array = call_.fitting_probabilities(as_numpy(object, "probabilities"));
-    require_shape(array, "probabilities", shape_of(logits));
-    return array;
-  }
-
-  RowSums* checked_sums(const py::array_t<double>& sums) const {
-    if (sums.ndim() != 2 || sums.shape(1) != kRowSums || !(sums.flags() & py::array::c_style) ||
-        !sums.writeable())
-      throw py::value_error("sums: expected a contiguous matrix that can be written to");
-    return reinterpret_cast<RowSums*>(const_cast<double*>(sums.data()));
-  }
-
-  py::array ones() const {
-    return py::module_::import("numpy").attr("ones")(call_.form.classes,
-                                                     compute_dtype(call_.form.dtype));
-  }
-  static const py::array* pointer(const std::optional<py::array>& array) {
-    return array ? &*array : nullptr;
-  }
-
-  // Calls f(problem) in the row shape, without the GIL.
-  template <class F>
-  void with_segment(const py::array& logits, py::ssize_t begin, const py::object& object,
-                    const py::array* out, F f) const {
-    require_rows(logits, begin);
-    const auto probabilities = probabilities_of(object, logits);
-    const auto run = [&](auto problem) {
-      const GilReleased unlocked;
-      f(problem);
-    };
-    const py::ssize_t axis = axis_of(logits);
-    if (call_.form.classes >= kLeastClasses)
-      return call_.with_problem({logits, axis, pointer(probabilities), out}, begin, run);
-    const py::array x = padded(logits, axis, -std::numeric_limits<double>::infinity());
-    std::optional<py::array> q, dx, weight;
-    if (probabilities)
-      q = padded(*probabilities, axis, 0);
-    if (out)
-      dx = new_array(shape_of(x), x);
-    if (call_.weight() || call_.options.smooths())
-      weight = padded(call_.weight() ? *call_.weight() : ones(), 0, 0);
-    call_.with_problem({x, x.ndim() - 1, pointer(q), pointer(dx), pointer(weight)}, begin, run);
-    if (!out)
-      return;
-    const py::object to = py::module_::import("numpy").attr("moveaxis")(*out, axis, -1);
-    const py::slice own(0, call_.form.classes, 1);
-    to[py::ellipsis()] = (*dx)[py::make_tuple(py::ellipsis(), own)];
-  }
-};
+namespace {
 
 ClassSegment checked_segment(py::ssize_t first, py::ssize_t total, py::ssize_t classes) {
   if (first < 0 || classes > total - first)

@@ -1,3 +1,4 @@
+// Which classes of a chunk of gradients are not negligible; those moved to the front of their rows.
 #include "ops/filter.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"

@@ -1,3 +1,4 @@
+// The hinge loss of more than two classes, of NumPy arrays.
 #include "ops/hinge.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/reduction.hpp"

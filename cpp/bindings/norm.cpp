@@ -1,3 +1,4 @@
+// The sum of squares of a list of NumPy arrays.
 #include "ops/norm.hpp"
 #include "bindings/elements.hpp"
 #include "bindings/gil.hpp"

@@ -1,3 +1,4 @@
+// The steps of SGD and AdamW: a list of NumPy arrays with all that is known of it before a step.
 #include "ops/optimizer.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/optimizer_group.hpp"

@@ -1,3 +1,4 @@
+// The losses of two NumPy arrays of one shape: squared error, and the hinge of two classes.
 #include "ops/pair.hpp"
 #include "bindings/elements.hpp"
 #include "bindings/gil.hpp"

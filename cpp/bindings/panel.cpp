@@ -1,3 +1,4 @@
+// Rows of a NumPy array copied into a panel, and a panel added to rows; widened on the way.
 #include "ops/panel.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"

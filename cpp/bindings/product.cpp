@@ -1,3 +1,4 @@
+// A matrix product of NumPy arrays of any strides.
 #include "ops/product.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"

@@ -1,3 +1,4 @@
+// ISA levels, threads, the build; the vector mathematics and memory of results for their tests.
 #include "bindings/arrays.hpp"
 #include "bindings/result_memory.hpp"
 #include "dispatch/dispatch.hpp"

@@ -1,3 +1,4 @@
+// softmax, log_softmax, logsumexp, entropy and their gradients, of NumPy arrays.
 #include "ops/softmax.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"

@@ -1,3 +1,4 @@
+// For the benchmarks: the memory streams that a roofline is measured by.
 #include "ops/stream.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"

@@ -1,3 +1,4 @@
+// The cross-entropy and its gradient, as XLA calls them.
 #include "ops/cross_entropy.hpp"
 #include "jax/call.hpp"
 #include "jax/handlers.hpp"

@@ -1,3 +1,4 @@
+// softmax, log_softmax, logsumexp, entropy and their gradients, as XLA calls them.
 #include "ops/softmax.hpp"
 #include "jax/call.hpp"
 #include "jax/handlers.hpp"

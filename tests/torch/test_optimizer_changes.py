@@ -6,36 +6,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import softstep.torch as st  # noqa: E402
-
-RULES: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {}),
-    ("SGD", {"momentum": 0.9, "dampening": 0.5}),
-    ("AdamW", {}),
-    ("AdamW", {"amsgrad": True}),
-]
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-HALVES = (torch.float16, torch.bfloat16)
-every_rule = pytest.mark.parametrize(("name", "options"), RULES, ids=str)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
-
-
-def pair(name: str, params: Any, **options: Any) -> tuple[Any, Any, list[Any], list[Any]]:
-    """Ours and PyTorch's, each on parameters of its own."""
-    twins = [[torch.nn.Parameter(p.clone()) for p in params] for _ in range(2)]
-    ours = getattr(st, name)(twins[0], 0.1, **options)
-    return ours, getattr(torch.optim, name)(twins[1], 0.1, **options), *twins
-
-
-def normal(*shape: int, seed: int = 0, dtype: Any = torch.float64) -> Any:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def same(ours: list[Any], theirs: list[Any], half: bool = False) -> None:
-    """Half precision is rounded once here, and after each operation there."""
-    for p, q in zip(ours, theirs, strict=True):
-        close = {"rtol": 2e-2, "atol": 2e-2} if half or p.dtype in HALVES else {}
-        torch.testing.assert_close(p.detach(), q.detach(), **close)
+from tests.torch.optimizer_pairs import (  # noqa: E402
+    HALVES,
+    RULES,
+    every_dtype,
+    every_rule,
+    normal,
+    pair,
+    same,
+)
 
 
 @every_dtype
@@ -289,58 +268,3 @@ def test_the_number_of_steps_is_float64_by_default() -> None:
         assert ours.state[p]["step"].dtype is theirs.state[q]["step"].dtype is torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.parametrize("given", DTYPES, ids=str)
-@every_dtype
-@every_rule
-def test_gradients_of_another_dtype(name: str, options: Any, dtype: Any, given: Any) -> None:
-    """The step of the arithmetic's dtype with the gradients in it, rounded once."""
-    if not hasattr(torch.Tensor, "grad_dtype"):
-        pytest.skip("this PyTorch has no grad_dtype")
-    wide = torch.float64 if dtype is torch.float64 else torch.float32
-    p = torch.nn.Parameter(normal(33, dtype=dtype))
-    q = torch.nn.Parameter(p.detach().to(wide))
-    p.grad_dtype = given
-    ours, exact = (getattr(st, name)([w], 0.1, **options) for w in (p, q))
-    for step in range(4):
-        p.grad = normal(33, seed=step, dtype=given)
-        q.grad, kept = p.grad.to(wide), p.grad.clone()
-        ours.step()
-        exact.step()
-        assert torch.equal(p, q.to(dtype)) and torch.equal(p.grad, kept)
-        q.data.copy_(p)
-    ours = getattr(st, name)([p], 0.1, max_norm=1e9, master=True, **options)
-    ours.step()
-    assert ours.last_step.norm == pytest.approx(p.grad.double().norm().item(), rel=1e-6)
-
-
-@pytest.mark.parametrize("whose", ["gradient", "parameter"])
-@every_rule
-def test_the_negative_bit(name: str, options: Any, whose: str) -> None:
-    """Of gradients, it is resolved; of parameters, PyTorch's own step is."""
-
-    def negative(seed: int) -> Any:
-        return torch.complex(normal(4), normal(4, seed=seed)).conj().imag
-
-    assert negative(0).is_neg()
-    results = []
-    for module in (st, torch.optim):
-        p = negative(9) if whose == "parameter" else normal(4)
-        p = p.detach().requires_grad_()
-        optimizer = getattr(module, name)([p], 0.1, **options)
-        for step in range(3):
-            p.grad = negative(step)
-            optimizer.step()
-        results.append([p])
-    same(*results)
-
-
-def test_the_example_of_a_float32_gradient() -> None:
-    p = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
-    if not hasattr(p, "grad_dtype"):
-        pytest.skip("this PyTorch has no grad_dtype")
-    p.grad_dtype = torch.float32
-    p.grad = torch.ones(1)
-    st.SGD([p], 0.1).step()
-    assert p.item() == 0.8984375

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import softstep.torch as st  # noqa: E402
-from tests.torch.test_optimizer_changes import (  # noqa: E402
+from tests.torch.optimizer_pairs import (  # noqa: E402
     every_dtype,
     every_rule,
     normal,
