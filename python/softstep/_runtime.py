@@ -1,5 +1,7 @@
 """What runs where: the ISA level, the threads, the build."""
 
+from __future__ import annotations
+
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager

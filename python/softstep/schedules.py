@@ -10,6 +10,8 @@ be pickled, and a training that is resumed needs to know its step alone. Any oth
 [0.0091, 0.0909, 0.1, 0.05, 0.0]
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from functools import partial

@@ -1,5 +1,7 @@
 """Arguments of the linear head: arrays checked before anything is computed or written."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from operator import index
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Cross-entropy of a linear layer's logits, which never exist all at once."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 

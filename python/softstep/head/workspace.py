@@ -1,5 +1,7 @@
 """Scratch memory of the linear head: how a budget is spent, and the buffer that is kept."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

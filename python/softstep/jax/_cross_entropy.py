@@ -1,5 +1,7 @@
 """Cross-entropy for JAX."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import softstep._core as _core
 from softstep.jax._class_axes import as_float, as_mask, normalised, one_axis
 from softstep.jax._cross_entropy_vjp import Static, losses, reduced_loss
 from softstep.jax._ffi import Array, Axis
-from softstep.losses.options import Options
+from softstep.losses.options import Options, Reduction, Smoothing
 
 
 def cross_entropy(
@@ -21,12 +23,12 @@ def cross_entropy(
     sample_weight: Any = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-    smoothing: str = "uniform",
+    smoothing: Smoothing = "uniform",
     gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
-    reduction: str = "none",
+    reduction: Reduction = "none",
     inplace: bool = True,
 ) -> Array:
     """Cross-entropy between targets and the softmax of logits, for JAX.

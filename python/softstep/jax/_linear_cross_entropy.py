@@ -1,5 +1,7 @@
 """The head of a large-vocabulary model for JAX: a linear layer and cross-entropy, in chunks."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from softstep.jax._cross_entropy import checked, shaped
 from softstep.jax._cross_entropy_vjp import Static
 from softstep.jax._ffi import Array
 from softstep.jax._linear_cross_entropy_vjp import linear_losses, linear_reduced
-from softstep.losses.options import Options
+from softstep.losses.options import Options, Reduction, Smoothing
 
 _WORKSPACE = 64 << 20
 
@@ -25,12 +27,12 @@ def linear_cross_entropy(
     sample_weight: Any = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-    smoothing: str = "uniform",
+    smoothing: Smoothing = "uniform",
     gamma: float = 0.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     z_loss: float = 0.0,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     shift: int = 0,
     workspace: int | None = None,
 ) -> Array:

@@ -1,5 +1,7 @@
 """Softmax, its logarithm and its normaliser for JAX, with their gradients."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

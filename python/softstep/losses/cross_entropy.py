@@ -1,5 +1,7 @@
 """Cross-entropy of a softmax classifier from its logits, with the gradient in the same pass."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -1,5 +1,7 @@
 """Hinge loss of two classes and of many, from their scores."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike

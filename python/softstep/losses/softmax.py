@@ -1,5 +1,7 @@
 """Softmax, its logarithm, its normaliser, its entropy, and the gradients."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike

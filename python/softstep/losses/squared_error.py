@@ -1,5 +1,7 @@
 """Squared error, the loss of regression."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike

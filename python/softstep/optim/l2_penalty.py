@@ -1,5 +1,7 @@
 """The L2 penalty, whose gradient is weight decay."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What every optimizer has: the native step, and the arrays of the state."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from operator import gt
 from typing import Any, ClassVar, NamedTuple

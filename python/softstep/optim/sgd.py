@@ -1,5 +1,7 @@
 """Stochastic gradient descent with momentum and weight decay."""
 
+from __future__ import annotations
+
 from softstep.optim import rules
 from softstep.optim.ledger import Params
 from softstep.optim.optimizer import Optimizer

@@ -1,5 +1,7 @@
 """What the classifiers share: the conventions of scikit-learn around the training."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

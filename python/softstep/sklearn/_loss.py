@@ -1,5 +1,7 @@
 """The multinomial loss with the interface of ``sklearn._loss``."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

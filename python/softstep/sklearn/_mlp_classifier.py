@@ -1,5 +1,7 @@
 """A multi-layer perceptron."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Multinomial logistic regression."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

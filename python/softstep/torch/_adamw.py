@@ -1,5 +1,7 @@
 """`torch.optim.AdamW` on the native step."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

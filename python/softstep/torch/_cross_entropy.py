@@ -1,5 +1,7 @@
 """Cross-entropy with the signature of `torch.nn.functional.cross_entropy`."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Cross-entropy of a linear layer, with the signature of PyTorch's linear_cross_entropy."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -1,10 +1,13 @@
 """A linear layer and its cross-entropy as a module."""
 
+from __future__ import annotations
+
 from math import prod
 from typing import Any
 
 import torch
 
+from softstep.losses.options import Reduction
 from softstep.torch._linear_cross_entropy import EXTENSIONS, linear_cross_entropy
 from softstep.torch._numbers import Number
 
@@ -45,7 +48,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         bias: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         weight: torch.Tensor | None = None,
         ignore_index: int | None = None,
         label_smoothing: Number = 0.0,

@@ -1,5 +1,7 @@
 """The native step under PyTorch's optimizers: loss scaling, fallback, states that are loaded."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
@@ -25,7 +27,7 @@ class Extensions(NamedTuple):
     stochastic_rounding: bool = False
     seed: int = 0
 
-    def checked(self) -> "Extensions":
+    def checked(self) -> Extensions:
         """Refuse what does not fit."""
         norm_limit(self.max_norm)
         check_rounding(self.master, self.stochastic_rounding)

@@ -1,5 +1,7 @@
 """`torch.optim.SGD` on the native step."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Softmax, its logarithm and its normaliser with the signatures of PyTorch."""
 
+from __future__ import annotations
+
 import torch
 
 from softstep.torch._composed_softmax import COMPOSED

@@ -1,5 +1,7 @@
 """What softstep asks of an engine that connects processes, and the single process."""
 
+from __future__ import annotations
+
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """The communicator of a process, from how it was started."""
 
+from __future__ import annotations
+
 import atexit
 import os
 from datetime import timedelta

@@ -1,5 +1,7 @@
 """MPI through mpi4py."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import sys

@@ -1,5 +1,7 @@
 """Which part of a whole a rank has."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

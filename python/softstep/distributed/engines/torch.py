@@ -1,5 +1,7 @@
 """torch.distributed, on tensors over the memory of the NumPy buffers."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """The linear head of a large vocabulary, with the classes on several processes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Cross-entropy of logits whose classes are spread over processes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike

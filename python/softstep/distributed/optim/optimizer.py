@@ -1,5 +1,7 @@
 """An optimizer whose state is divided among ranks that train on different data."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
