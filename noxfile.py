@@ -19,21 +19,22 @@ def install(session: nox.Session, extras: str, *settings: str) -> Path:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite on the installed package, its object files and its kernels alone."""
-    build = install(session, "test", "cmake.define.SOFTSTEP_DRIVER=ON")
-    session.run("pytest", *session.posargs, env={"SOFTSTEP_BUILD_DIR": str(build)})
+    """Run the test suite on the installed package."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
 @nox.parametrize("age", ["oldest", "newest"])
-@nox.parametrize("extra", ["sklearn", "torch", "jax", "mpi"])
+@nox.parametrize("extra", ["sklearn", "torch", "transformers", "jax", "mpi"])
 def versions(session: nox.Session, extra: str, age: str) -> None:
     """Run a front end's tests with the oldest versions that pyproject.toml has, or the newest."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"][extra]]
     if age == "oldest":
         needed = [requirement.replace(">=", "==") for requirement in needed]
-    session.install("--upgrade", ".[test]", *needed)
+    peers = ["peft", "accelerate"] if extra == "transformers" else []
+    session.install("--upgrade", ".[test]", *needed, *peers)
     # scikit-learn 1.6 hands pytest a generator of checks, and SciPy options that it no longer has.
     allowed = ["-Wignore:Passing a non-Collection", "-Wignore:scipy.optimize"]
     room = {"mpi": "distributed"}.get(extra, extra)
@@ -69,7 +70,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def isa(session: nox.Session) -> None:
     """Run the suite once per ISA level of this CPU, and look into the object files."""
-    build = install(session, "test", "cmake.define.SOFTSTEP_DRIVER=ON")
+    build = install(session, "test")
     levels = session.run(
         "python", "-c", "import softstep; print(*softstep.available_isas())", silent=True
     )
@@ -96,7 +97,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def site(session: nox.Session) -> None:
     """Build the documentation site into build/site, and look at it in Chromium if that is there."""
-    session.install(".[test,torch,jax,sklearn,mpi]", "--group", "site")
+    session.install(".[test,torch,transformers,jax,sklearn,mpi]", "--group", "site")
     # Threads of BLAS and PyTorch that spin slow the examples down.
     quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/site", env=quiet)

@@ -41,7 +41,7 @@ def methods(owner: type) -> Iterator[tuple[str, Any]]:
 
 def front_end(name: str) -> list[tuple[str, Any]]:
     framework = name.removeprefix(".")
-    if framework in ("torch", "jax", "sklearn"):
+    if framework in ("torch", "transformers", "jax", "sklearn"):
         pytest.importorskip(framework)
     return list(public(name))
 

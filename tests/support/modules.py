@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-NAMES = ("", ".schedules", ".torch", ".jax", ".sklearn", ".distributed")
+NAMES = ("", ".schedules", ".torch", ".transformers", ".jax", ".sklearn", ".distributed")
 
 
 def front_ends() -> list[ModuleType]:
