@@ -19,9 +19,9 @@ def install(session: nox.Session, extras: str, *settings: str) -> Path:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite on the installed package."""
-    session.install(".[test]")
-    session.run("pytest", *session.posargs)
+    """Run the test suite on the installed package, its object files and its kernels alone."""
+    build = install(session, "test", "cmake.define.SOFTSTEP_DRIVER=ON")
+    session.run("pytest", *session.posargs, env={"SOFTSTEP_BUILD_DIR": str(build)})
 
 
 @nox.session
@@ -70,7 +70,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def isa(session: nox.Session) -> None:
     """Run the suite once per ISA level of this CPU, and look into the object files."""
-    build = install(session, "test")
+    build = install(session, "test", "cmake.define.SOFTSTEP_DRIVER=ON")
     levels = session.run(
         "python", "-c", "import softstep; print(*softstep.available_isas())", silent=True
     )

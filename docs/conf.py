@@ -27,6 +27,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "repository_links",
     "speed_picture",
+    "written_types",
 ]
 exclude_patterns = ["README.md", "_ext", "_static", "_generated"]
 templates_path = ["_templates"]
@@ -44,7 +45,8 @@ autosummary_ignore_module_all = False
 autosummary_filename_map = {
     "softstep.distributed.communicator": "softstep.distributed.communicator-function"
 }
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+autodoc_type_aliases = {"FloatArray": "FloatArray"}  # of attributes; of arguments: written_types
 numpydoc_show_class_members = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 88

@@ -184,6 +184,14 @@ def test_the_order_of_folders_has_no_circle() -> None:
     assert all(order.index(a) < order.index(b) for a, below in INCLUDES.items() for b in below)
 
 
+def test_the_map_of_cpp_has_each_file() -> None:
+    """Of the folders that it goes through; a header stands for its source."""
+    text = (CPP / "README.md").read_text()
+    folders = [p for name in ("bindings", "jax", "dispatch") for p in (CPP / name).glob("*.[ch]pp")]
+    named = set(re.findall(r"`(\w+)\.[ch]pp`", text))
+    assert [str(p.relative_to(CPP)) for p in sorted(folders) if p.stem not in named] == []
+
+
 def test_cpp_imports_no_python_of_ours() -> None:
     for path in cpp_files():
         imported = re.findall(r'(?:import|ImportModule\w*)\("([^"]+)"', path.read_text())
@@ -217,3 +225,11 @@ def has_head(path: Path) -> bool:
 def test_files_say_what_they_are_for(suffix: str) -> None:
     wrong = [str(p.relative_to(ROOT)) for p in code_files() if p.suffix == suffix]
     assert [name for name in wrong if not has_head(ROOT / name)] == []
+
+
+def test_the_hooks_have_the_versions_of_ci() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    lint = re.search(r"^lint = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
+    assert lint
+    tools = re.findall(r'"([\w-]+==[\d.]+)"', lint[1])
+    assert len(tools) == 2 and set(re.findall(r"\[([\w-]+==[\d.]+)\]", hooks)) == set(tools)

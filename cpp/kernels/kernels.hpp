@@ -29,8 +29,8 @@ template <> struct ComputeOf<double> {
 template <class S> using Compute = typename ComputeOf<S>::type;
 
 // How a kernel walks a block of rows (one row = the logits of one sample):
-//   kRowShape   classes are adjacent; stride = elements from row to row; lanes run along the
-//   classes kLaneShape  rows are adjacent; stride = elements from class to class; one row per lane
+// - kRowShape: classes are adjacent; stride = elements from row to row; lanes along the classes.
+// - kLaneShape: rows are adjacent; stride = elements from class to class; one row per lane.
 enum Shape { kRowShape, kLaneShape, kShapes };
 
 template <class T> struct Matrix {

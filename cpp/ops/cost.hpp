@@ -1,6 +1,6 @@
 // The cost model: which kernel shape runs, how work is cut, and what it takes. The one place with
 // its measured constants, but for the price of a thread: kSerialBelowNs in parallel/parallel.hpp.
-// Measured on an AMD EPYC (Zen 4); benchmarks/cost_model.py measures each again.
+// Measured on an AMD EPYC (Zen 4); benchmarks/studies/cost_model.py measures each again.
 #pragma once
 
 #include "kernels/kernels.hpp"

@@ -107,7 +107,7 @@ def test_the_script_draws_the_pictures_that_the_pages_show(tmp_path: Path) -> No
     script = ROOT / "docs" / "pictures.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=120)
     drawn = {path.name for path in tmp_path.iterdir()}
-    measured = {"scaling.png"}  # by benchmarks/scaling.py, on a machine that performance.md names
+    measured = {"scaling.png"}  # by studies/scaling.py, on a machine that performance.md names
     assert drawn | measured == {path.name for path in (ROOT / "docs" / "images").iterdir()}
     lecture = (ROOT / "docs" / "lecture.md").read_text("utf-8")
     assert drawn == set(re.findall(r"\(images/([\w.]+)\)", lecture))

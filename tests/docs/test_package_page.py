@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import softstep as ss
 from tests.support.paths import ROOT
 
 
@@ -37,5 +38,6 @@ def test_the_classifiers_are_known(metadata: Message) -> None:
 
 
 def test_who_and_what(metadata: Message) -> None:
+    assert metadata["Version"] == ss.__version__
     assert metadata["Author"] and metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Description-Content-Type"].startswith("text/markdown")

@@ -51,3 +51,11 @@ def test_every_public_name_has_a_page(module: object) -> None:
     names = {f"{module.__name__}.{name}" for name in module.__all__}
     without = {"softstep.schedules", "softstep.__version__"}  # a module, a string
     assert not names - anchors - without
+
+
+def test_types_are_as_they_are_written() -> None:
+    """No NumPy type with a long name where the source says ArrayLike."""
+    texts = {page: page.read_text("utf-8") for page in PAGES if "generated" in page.parts}
+    softmax = texts[SITE / "api" / "generated" / "softstep.softmax.html"]
+    assert "ArrayLike" in softmax and "FloatArray" in softmax
+    assert not [name_of(page) for page, text in texts.items() if "_NestedSequence" in text]

@@ -1,7 +1,7 @@
 """The driver over the kernel tables, on every ISA level, natively and under emulation.
 
-A build with SOFTSTEP_DRIVER=ON puts it into one of the folders of SOFTSTEP_BUILD_DIR. That of
-another processor runs under QEMU: `.ci/run` builds one for AArch64.
+A build with SOFTSTEP_DRIVER=ON, as `nox -s tests` makes it, puts it into one of the folders of
+SOFTSTEP_BUILD_DIR. That of another processor runs under QEMU: `.ci/run` builds one for AArch64.
 """
 
 import os
@@ -28,7 +28,9 @@ FAMILIES = {"softmax", "softmax_backward", "cross_entropy", "hinge", "squared_er
 FAMILIES |= {"binary_hinge", "sgd", "adamw", "norm", "half", "panel", "product", "transpose"}
 FAMILIES |= {"stream", "math"}
 
-pytestmark = pytest.mark.skipif(not DRIVERS, reason="no softstep_driver under SOFTSTEP_BUILD_DIR")
+pytestmark = pytest.mark.skipif(
+    not DRIVERS, reason="needs a build with the driver over the kernels: `nox -s tests` makes one"
+)
 
 
 def command(driver: Path) -> list[str]:

@@ -25,7 +25,9 @@ BUILD = [Path(p) for p in os.environ.get("SOFTSTEP_BUILD_DIR", "").split(os.path
 WIDTHS = {"x86_64_v2": "x", "x86_64_v3": "y", "x86_64_v4": "z", "aarch64": "v"}
 
 pytestmark = [
-    pytest.mark.skipif(not BUILD, reason="SOFTSTEP_BUILD_DIR is not set: no object files to read"),
+    pytest.mark.skipif(
+        not BUILD, reason="needs the object files of a build: `nox -s tests` makes one"
+    ),
     pytest.mark.skipif(
         not (shutil.which("nm") and shutil.which("objdump")), reason="binutils are not installed"
     ),

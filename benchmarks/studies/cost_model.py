@@ -1,6 +1,6 @@
 """Measure again every constant of the cost model (cpp/ops/cost.hpp, cpp/parallel/parallel.hpp).
 
-    python benchmarks/cost_model.py
+    python benchmarks/studies/cost_model.py
 
 A line for each: the constant in the source, and what this machine says. Half or twice of a time
 changes little: it decides from which size on a second thread is worth its wake-up.
@@ -21,7 +21,7 @@ import softstep as ss
 from softstep import _core
 from softstep.bench import machine
 
-SOURCES = Path(__file__).parents[1] / "cpp"
+SOURCES = Path(__file__).parents[2] / "cpp"
 IN_CACHE = 32768  # elements: in the second-level cache, one block of work
 PARKED_S = 0.001  # a worker that nobody has called for as long is asleep
 

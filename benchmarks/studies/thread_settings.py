@@ -5,7 +5,7 @@ Each measurement is a process of its own, because runtimes read their settings w
 loaded; settings are interleaved and the median over the rounds is printed, in ms per step.
 The last column is the default environment against the best of all settings.
 
-    python benchmarks/threading_loop.py [--rounds 5] [--imports alone,torch] [--json out.json]
+    python benchmarks/studies/thread_settings.py --rounds 5 --imports alone,torch --json out.json
 
 Needs an otherwise idle machine. docs/design/0003-threading.md holds the numbers that chose the
 default backend.

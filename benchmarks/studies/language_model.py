@@ -1,6 +1,6 @@
 """A training step of a small transformer, with PyTorch's loss and optimizer and with softstep's.
 
-    python benchmarks/language_model.py [--steps 50] [--rounds 3]
+    python benchmarks/studies/language_model.py [--steps 50] [--rounds 3]
 
 Each run is a process of its own, for its peak memory; the runs take turns. The model, its weights
 and the data are the same; only the head with its loss and the optimizer differ.

@@ -1,8 +1,8 @@
 """Vocabulary-parallel cross-entropy: time of a rank, and of its two messages alone.
 
-    python benchmarks/distributed.py                             # one process, for comparison
-    mpiexec -n 2 python benchmarks/distributed.py                # each rank the classes of the one
-    torchrun --nproc-per-node=2 benchmarks/distributed.py
+    python benchmarks/studies/distributed.py                # one process, for comparison
+    mpiexec -n 2 python benchmarks/studies/distributed.py   # each rank the classes of the one
+    torchrun --nproc-per-node=2 benchmarks/studies/distributed.py
 
 Weak scaling: every rank has the same number of classes. Set SOFTSTEP_NUM_THREADS=1 for a rank a
 core. `distributed_projection.py` carries the numbers on to more ranks.

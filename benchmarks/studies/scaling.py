@@ -1,8 +1,8 @@
 """How the time of cross-entropy grows with threads, rows, classes and bytes, beside the roofline.
 
-    python benchmarks/scaling.py --json scaling.json                 # every curve, a few minutes
-    python benchmarks/scaling.py --json scaling.json --curves rows   # one of them again
-    python benchmarks/scaling.py --json scaling.json --curves --plot docs/images/scaling.png
+    python benchmarks/studies/scaling.py --json scaling.json                 # all, a few minutes
+    python benchmarks/studies/scaling.py --json scaling.json --curves rows   # one of them again
+    python benchmarks/studies/scaling.py --json scaling.json --curves --plot docs/images/scaling.png
 
 docs/performance.md explains the picture.
 """

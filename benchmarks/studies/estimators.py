@@ -1,7 +1,7 @@
 """Time until softstep's estimators have the held-out loss at which scikit-learn's end.
 
-    python benchmarks/bench_sklearn.py --problem digits
-    python benchmarks/bench_sklearn.py --problem synthetic --peer sag --peer-epochs 10
+    python benchmarks/studies/estimators.py --problem digits
+    python benchmarks/studies/estimators.py --problem synthetic --peer sag --peer-epochs 10
 
 Each peer is fitted once, as it is by default or for so many epochs. Ours are fitted with more and
 more epochs (`max_iter`) until their held-out loss is not above the peer's; that fit alone is then

@@ -1,6 +1,6 @@
 """Weak scaling of the vocabulary-parallel loss to 1000 ranks, on paper: an alpha-beta model.
 
-    python benchmarks/distributed_projection.py
+    python benchmarks/studies/distributed_projection.py
 
 Nothing is measured here. The bytes are those that the tests count, the time of an element and the
 flops of a rank are what `distributed.py` and the linear head took on two ranks; latency and

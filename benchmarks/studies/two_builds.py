@@ -1,0 +1,97 @@
+"""Small calls with two builds, in turns: what a change costs where the call is all there is.
+
+    python benchmarks/studies/two_builds.py OLD/python NEW/python --json benchmarks/results/FILE
+
+Each argument is a folder that has a built package. A process of each lives for the whole run and is
+asked for a sample at a time, old and new first by turns, so that both see the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CALLS = 2000
+
+
+def cases() -> dict[str, Callable[[], Any]]:
+    import numpy as np
+
+    import softstep as ss
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 10)).astype(np.float32), rng.integers(10, size=64)
+    place, out = x.copy(), np.empty_like(x)
+    w = [np.ones(shape, np.float32) for shape in ((20, 10), (10,))]
+    g = [np.full_like(p, 1e-30) for p in w]
+    sgd = ss.SGD(w, lr=0.1, momentum=0.9)
+    return {
+        "cross-entropy 64 x 10": lambda: ss.cross_entropy(x, y),
+        "with gradient, in place": lambda: ss.cross_entropy_with_grad(place, y, out=place),
+        "softmax 64 x 10, out=": lambda: ss.softmax(x, out=out),
+        "SGD step of two arrays": lambda: sgd.step(g),
+    }
+
+
+def child() -> None:
+    """Answer each line, a case's name, with the microseconds of a call."""
+    known = cases()
+    for line in sys.stdin:
+        call = known[line.strip()]
+        begin = time.perf_counter()
+        for _ in range(CALLS):
+            call()
+        print((time.perf_counter() - begin) / CALLS * 1e6, flush=True)
+
+
+def start(folder: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(folder).resolve())}
+    command = [sys.executable, __file__, "--child"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+
+
+def ask(process: subprocess.Popen[str], name: str) -> float:
+    assert process.stdin and process.stdout
+    process.stdin.write(name + "\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of the old and the new build")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--json", type=Path, help="file for every sample")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        return child()
+    names = list(cases())
+    builds = {which: start(f) for which, f in zip(("old", "new"), arguments.folders, strict=True)}
+    samples: dict[str, dict[str, list[float]]] = {n: {b: [] for b in builds} for n in names}
+    for number in range(arguments.rounds):
+        for name in names:
+            for which in sorted(builds, reverse=number % 2 == 0):
+                samples[name][which].append(ask(builds[which], name))
+    print(
+        f"{'us a call, median of ' + str(arguments.rounds):28} {'old':>8} {'new':>8} {'new/old':>8}"
+    )
+    for name, found in samples.items():
+        old, new = (statistics.median(found[which]) for which in builds)
+        ratio = statistics.median(b / a for a, b in zip(*found.values(), strict=True))
+        print(f"{name:28} {old:8.2f} {new:8.2f} {ratio:8.3f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(samples) + "\n")
+
+
+if __name__ == "__main__":
+    main()
