@@ -64,10 +64,11 @@ bool plain_array(const py::handle& object) {
 bool has_mask(const py::handle& object, const py::handle& masked_array, int depth = 64) {
   if (!PyList_Check(object.ptr()) && !PyTuple_Check(object.ptr()))
     return !plain_array(object) && py::isinstance(object, masked_array);
-  PyObject* const* items = PySequence_Fast_ITEMS(object.ptr());
-  for (Py_ssize_t k = 0; depth > 0 && k < PySequence_Fast_GET_SIZE(object.ptr()); ++k)
-    if (!PyFloat_CheckExact(items[k]) && !PyLong_CheckExact(items[k]) &&
-        has_mask(items[k], masked_array, depth - 1))
+  if (depth == 0)
+    return false;
+  for (const py::handle item : py::tuple(py::reinterpret_borrow<py::object>(object)))
+    if (!PyFloat_CheckExact(item.ptr()) && !PyLong_CheckExact(item.ptr()) &&
+        has_mask(item, masked_array, depth - 1))
       return true;
   return false;
 }

@@ -125,21 +125,18 @@ enum Place : std::size_t {
 };
 using CrossEntropyArguments = Arguments<kFirstOption + kOptions>;
 
-const CrossEntropyArguments::Names& names() {
-  static const CrossEntropyArguments::Names* interned = [] {
-    auto* all = new CrossEntropyArguments::Names;
-    std::size_t count = 0;
-    const auto add = [&](const char* name, const auto&...) {
-      (*all)[count++] = PyUnicode_InternFromString(name);
-    };
-    for (const char* name : {"logits", "target", "axis", "target_probabilities", "weight",
-                             "sample_weight", "extra", "with_gradient", "out"})
-      add(name);
-    const CrossEntropyOptions options;
-    for_each_option(add, options);
-    return all;
-  }();
-  return *interned;
+CrossEntropyArguments::Names interned; // with the module
+
+void intern_names() {
+  std::size_t count = 0;
+  const auto add = [&](const char* name, const auto&...) {
+    interned[count++] = PyUnicode_InternFromString(name);
+  };
+  for (const char* name : {"logits", "target", "axis", "target_probabilities", "weight",
+                           "sample_weight", "extra", "with_gradient", "out"})
+    add(name);
+  const CrossEntropyOptions options;
+  for_each_option(add, options);
 }
 
 py::tuple cross_entropy(const CrossEntropyArguments& given) {
@@ -165,7 +162,7 @@ py::tuple cross_entropy(const CrossEntropyArguments& given) {
 PyObject* cross_entropy_fastcall(PyObject*, PyObject* const* values, Py_ssize_t count,
                                  PyObject* keywords) {
   return to_python(
-      [&] { return cross_entropy(CrossEntropyArguments(names(), values, count, keywords)); });
+      [&] { return cross_entropy(CrossEntropyArguments(interned, values, count, keywords)); });
 }
 
 // The options as numbers, with choices as the kernels number them; raises as a call would.
@@ -187,6 +184,7 @@ py::dict cross_entropy_numbers(bool by_class, const py::kwargs& keywords) {
 } // namespace
 
 void register_cross_entropy(py::module_& m) {
+  intern_names();
   define(m, "cross_entropy", &cross_entropy_fastcall,
          "Loss and gradient of all rows; options of the cross-entropy by name.");
   m.def("cross_entropy_numbers", &cross_entropy_numbers, py::arg("by_class") = true);

@@ -25,7 +25,8 @@ void register_stream(py::module_& m);
 void register_kernel_alone(py::module_& m);
 } // namespace softstep::bindings
 
-PYBIND11_MODULE(_core, m) {
+// What the GIL would guard is listed in docs/design/0013-free-threading.md.
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   using namespace softstep;
   m.doc() = "Kernels of softstep. Use the functions of the package, not these.";
   try {

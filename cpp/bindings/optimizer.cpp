@@ -6,6 +6,7 @@
 
 #include <pybind11/stl.h>
 
+#include <atomic>
 #include <cmath>
 #include <optional>
 
@@ -34,8 +35,7 @@ public:
                  bool skip_nonfinite, double grad_scale, bool zero_grads,
                  std::optional<std::uint64_t> seed, std::uint64_t step,
                  std::optional<std::pair<double, bool>> norm) {
-    if (busy_)
-      throw std::runtime_error("step: another thread is in a step of this optimizer");
+    const Busy busy(busy_);
     ops::UpdateRequest request{{},         max_norm, skip_nonfinite, grad_scale,
                                zero_grads, seed,     step,           {}};
     if (norm)
@@ -45,12 +45,8 @@ public:
     request.groups = groups.groups;
     require_states(request);
     require_unchanged();
-    // Held until the end: other threads may change the list.
-    std::vector<py::object> held;
-    for (const py::handle grad : grads)
-      held.push_back(py::reinterpret_borrow<py::object>(grad));
+    const py::tuple held(grads); // until the end: other threads may change the list
     accept(held, zero_grads);
-    const Busy busy(busy_);
     std::int64_t* counts = counts_.mutable_data();
     ops::UpdateResult result;
     {
@@ -62,11 +58,14 @@ public:
 
 private:
   struct Busy {
-    explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
-    ~Busy() { flag_ = false; }
+    explicit Busy(std::atomic_flag& flag) : flag_(flag) {
+      if (flag_.test_and_set(std::memory_order_acquire))
+        throw std::runtime_error("step: another thread is in a step of this optimizer");
+    }
+    ~Busy() { flag_.clear(std::memory_order_release); }
     Busy(const Busy&) = delete;
     Busy& operator=(const Busy&) = delete;
-    bool& flag_;
+    std::atomic_flag& flag_;
   };
 
   void require_states(const ops::UpdateRequest& request) const {
@@ -109,7 +108,7 @@ private:
   }
 
   // Nothing is changed but what is known of the gradients, and that only after every check.
-  void accept(const std::vector<py::object>& grads, bool zero_grads) {
+  void accept(const py::tuple& grads, bool zero_grads) {
     const std::size_t count = slots_.size();
     if (grads.size() != count)
       throw py::value_error("grads: expected " + std::to_string(count) +
@@ -181,7 +180,7 @@ private:
     return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
   }
 
-  void refuse_shared_grads(const std::vector<py::object>& grads) const {
+  void refuse_shared_grads(const py::tuple& grads) const {
     std::vector<NamedArray> arrays;
     for (std::size_t k = 0; k < slots_.size(); ++k)
       if (!grads[k].is_none())
@@ -199,7 +198,8 @@ private:
   std::vector<Known> grads_;       // of the last step
   std::vector<py::object> copies_; // of gradients that cannot be read where they are
   std::vector<char> active_;
-  bool cut_ = false, zero_checked_ = false, busy_ = false;
+  bool cut_ = false, zero_checked_ = false;
+  std::atomic_flag busy_;
 };
 
 } // namespace

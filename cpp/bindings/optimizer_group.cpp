@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -15,12 +16,31 @@ struct Key {
   const char* name;
   PyObject* object;
 };
+struct Keys {
+  Key params{"params"};
+  Key lr{"lr"}, weight_decay{"weight_decay"}, decoupled{"decoupled"}, decay_by_lr{"decay_by_lr"},
+      maximize{"maximize"}, min_decay_ndim{"min_decay_ndim"};
+  Key momentum{"momentum"}, dampening{"dampening"}, nesterov{"nesterov"};
+  Key betas{"betas"}, eps{"eps"}, amsgrad{"amsgrad"};
+};
+const Keys* keys = nullptr; // made with the module
+
+// Null where there is none.
+py::object item(const py::dict& options, const Key& key) {
+  auto value = py::reinterpret_steal<py::object>(PyObject_GetItem(options.ptr(), key.object));
+  if (value)
+    return value;
+  if (!PyErr_ExceptionMatches(PyExc_KeyError))
+    throw py::error_already_set();
+  PyErr_Clear();
+  return value;
+}
 
 py::object option(const py::dict& options, const Key& key) {
-  PyObject* value = PyDict_GetItemWithError(options.ptr(), key.object);
+  py::object value = item(options, key);
   if (!value)
     throw py::key_error(std::string("param_groups: a group lacks the option '") + key.name + "'");
-  return py::reinterpret_borrow<py::object>(value);
+  return value;
 }
 
 double not_negative(const py::handle& object, const char* name) {
@@ -65,11 +85,10 @@ void check_decay(const ops::UpdateGroup& group) {
 }
 
 ops::UpdateGroup::Sgd sgd_of(const py::dict& options) {
-  static const Key kMomentum("momentum"), kDampening("dampening"), kNesterov("nesterov");
   ops::UpdateGroup::Sgd sgd{};
-  sgd.momentum = not_negative(options, kMomentum);
-  sgd.dampening = as_number(option(options, kDampening), kDampening.name);
-  sgd.nesterov = flag(options, kNesterov);
+  sgd.momentum = not_negative(options, keys->momentum);
+  sgd.dampening = as_number(option(options, keys->dampening), keys->dampening.name);
+  sgd.nesterov = flag(options, keys->nesterov);
   if (!std::isfinite(sgd.dampening))
     throw py::value_error("dampening: expected a finite number, got " + number_text(sgd.dampening));
   if (sgd.nesterov && (sgd.momentum == 0 || sgd.dampening != 0))
@@ -79,21 +98,20 @@ ops::UpdateGroup::Sgd sgd_of(const py::dict& options) {
 }
 
 ops::UpdateGroup::Adamw adamw_of(const py::dict& options) {
-  static const Key kBetas("betas"), kEps("eps"), kAmsgrad("amsgrad");
-  const py::object betas = option(options, kBetas);
-  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(betas.ptr(), ""));
+  const py::object betas = option(options, keys->betas);
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(betas.ptr()));
   if (!items)
     PyErr_Clear();
-  ops::UpdateGroup::Adamw adamw{-1, -1, 0, flag(options, kAmsgrad)};
-  if (items && PySequence_Fast_GET_SIZE(items.ptr()) == 2) {
-    adamw.beta1 = as_number(PySequence_Fast_GET_ITEM(items.ptr(), 0), kBetas.name);
-    adamw.beta2 = as_number(PySequence_Fast_GET_ITEM(items.ptr(), 1), kBetas.name);
+  ops::UpdateGroup::Adamw adamw{-1, -1, 0, flag(options, keys->amsgrad)};
+  if (items && PyTuple_GET_SIZE(items.ptr()) == 2) {
+    adamw.beta1 = as_number(PyTuple_GET_ITEM(items.ptr(), 0), keys->betas.name);
+    adamw.beta2 = as_number(PyTuple_GET_ITEM(items.ptr(), 1), keys->betas.name);
   }
   for (const double beta : {adamw.beta1, adamw.beta2})
     if (!(beta >= 0 && beta < 1))
       throw py::value_error("betas: expected two numbers in [0, 1), got " +
                             std::string(py::str(betas)));
-  adamw.eps = not_negative(options, kEps);
+  adamw.eps = not_negative(options, keys->eps);
   return adamw;
 }
 
@@ -106,15 +124,14 @@ double at_step(const py::handle& value, const char* name, const py::handle& step
 
 ops::UpdateGroup group_of(ops::Rule rule, const py::dict& options, const py::handle& step,
                           const py::handle& lr) {
-  static const Key kLr("lr"), kWeightDecay("weight_decay"), kDecoupled("decoupled"),
-      kDecayByLr("decay_by_lr"), kMaximize("maximize"), kMinDecayNdim("min_decay_ndim");
   ops::UpdateGroup group{};
-  group.lr = at_step(lr.is_none() ? option(options, kLr) : lr, kLr.name, step);
-  group.weight_decay = at_step(option(options, kWeightDecay), kWeightDecay.name, step);
-  group.decoupled = flag(options, kDecoupled);
-  group.decay_by_lr = flag(options, kDecayByLr);
-  group.maximize = flag(options, kMaximize);
-  group.min_decay_ndim = as_integer(option(options, kMinDecayNdim), kMinDecayNdim.name);
+  group.lr = at_step(lr.is_none() ? option(options, keys->lr) : lr, keys->lr.name, step);
+  group.weight_decay = at_step(option(options, keys->weight_decay), keys->weight_decay.name, step);
+  group.decoupled = flag(options, keys->decoupled);
+  group.decay_by_lr = flag(options, keys->decay_by_lr);
+  group.maximize = flag(options, keys->maximize);
+  group.min_decay_ndim =
+      as_integer(option(options, keys->min_decay_ndim), keys->min_decay_ndim.name);
   check_decay(group);
   if (rule == ops::Rule::kSgd) {
     group.sgd = sgd_of(options);
@@ -127,22 +144,22 @@ ops::UpdateGroup group_of(ops::Rule rule, const py::dict& options, const py::han
 }
 
 // Whether the "params" of a group are the arrays that were kept, each in its place.
-bool same_arrays(const py::handle& group, const py::handle& kept) {
-  static const Key kParams("params");
-  PyObject* now = PyDict_GetItemWithError(group.ptr(), kParams.object);
-  if (!now || !PyList_Check(now) || py::len(now) != py::len(kept))
+bool same_arrays(const py::dict& group, const py::list& kept) {
+  const py::object now = item(group, keys->params);
+  if (!now || !py::isinstance<py::list>(now))
     return false;
-  for (py::ssize_t k = 0; k < PyList_GET_SIZE(now); ++k)
-    if (PyList_GET_ITEM(now, k) != PyList_GET_ITEM(kept.ptr(), k))
-      return false;
-  return true;
+  const py::tuple items(now), kept_items(kept);
+  return std::equal(items.begin(), items.end(), kept_items.begin(), kept_items.end(),
+                    [](const py::handle& a, const py::handle& b) { return a.is(b); });
 }
 
-void check_params(const py::list& groups, const py::list& kept) {
+void check_params(const py::list& given_groups, const py::list& given_kept) {
+  const py::tuple groups(given_groups), kept(given_kept);
   bool same = groups.size() == kept.size();
   for (std::size_t i = 0; same && i < groups.size(); ++i)
     same = py::isinstance<py::dict>(groups[i]) && py::isinstance<py::list>(kept[i]) &&
-           same_arrays(groups[i], kept[i]);
+           same_arrays(py::reinterpret_borrow<py::dict>(groups[i]),
+                       py::reinterpret_borrow<py::list>(kept[i]));
   if (!same)
     throw py::value_error(
         "param_groups: expected the groups and their params as the optimizer was made with them, "
@@ -154,7 +171,7 @@ UpdateGroups groups_of(const py::handle& rule, const py::list& groups, const py:
   if (kept)
     check_params(groups, *kept);
   UpdateGroups numbers{rule_of(rule), {}};
-  for (const py::handle options : groups) {
+  for (const py::handle options : py::tuple(groups)) {
     if (!py::isinstance<py::dict>(options))
       throw py::type_error("groups: expected a list of dicts");
     numbers.groups.push_back(
@@ -205,6 +222,7 @@ ops::Rule rule_of(const py::handle& name) {
 }
 
 void register_update_groups(py::module_& m) {
+  keys = new Keys;
   m.def("check_params", &check_params, py::arg("groups"), py::arg("kept"));
   py::class_<UpdateGroups>(m, "UpdateGroups")
       .def(py::init(&groups_of), py::arg("rule"), py::arg("groups"), py::arg("step") = py::none(),

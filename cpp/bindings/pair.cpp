@@ -21,12 +21,12 @@ struct Pairs {
 // (loss, gradient); the gradient is None unless it is wanted.
 py::tuple pair_loss(PairLoss loss, const Pairs& pairs, double margin, const py::object& how,
                     bool with_gradient, const py::object& out) {
-  const auto& [name, predictions, target] = pairs;
+  const py::array &predictions = pairs.predictions, &target = pairs.target;
   const Reduction reduction = reduction_of(how);
   py::array gradient, losses;
   if (with_gradient && !out.is_none()) {
     gradient = as_output(out, "out", predictions);
-    refuse_overlap(gradient, "out", predictions, name);
+    refuse_overlap(gradient, "out", predictions, pairs.name);
     refuse_overlap(gradient, "out", target, "target");
   } else if (with_gradient) {
     gradient = new_array(shape_of(predictions), predictions);

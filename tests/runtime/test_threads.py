@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -99,25 +100,27 @@ def test_as_many_threads_run_as_were_asked_for() -> None:
     assert worker_threads() == 6  # and the caller
 
 
-def test_threads_that_call_at_the_same_time_get_their_own_results() -> None:
-    inputs = [logits_of((700 + 50 * i, 1000), "float32") for i in range(4)]
-    target = [np.arange(len(x)) % 1000 for x in inputs]
+@pytest.mark.parametrize("rows", [30, 700])  # no region of blocks, and one of them has it
+@pytest.mark.parametrize("call", [softmax_family, cross_entropies, other_losses, three_steps])
+def test_callers_at_the_same_time_get_their_own_results(
+    call: Callable[[np.ndarray, int], Arrays], rows: int, fast_switches: None
+) -> None:
+    inputs = [logits_of((rows + 5 * i, 1000), "float32") for i in range(4)]
     with ss.threads(1):
-        expected = [ss.cross_entropy_with_grad(x, t) for x, t in zip(inputs, target, strict=True)]
-    right = []
+        expected = [call(x, 1) for x in inputs]
+    start = threading.Barrier(len(inputs))
 
-    def call(i: int) -> None:
-        for _ in range(20):
-            loss, grad = ss.cross_entropy_with_grad(inputs[i], target[i])
-            right.append(loss == expected[i][0] and np.array_equal(grad, expected[i][1]))
+    def wrong(i: int) -> list[str]:
+        start.wait(60)
+        return [
+            f"call {n}, result {k}"
+            for n in range(5)
+            for k, (got, want) in enumerate(zip(call(inputs[i], 1), expected[i], strict=True))
+            if np.asarray(got).tobytes() != np.asarray(want).tobytes()
+        ]
 
-    with ss.threads(2):
-        callers = [threading.Thread(target=call, args=(i,)) for i in range(4)]
-        for caller in callers:
-            caller.start()
-        for caller in callers:
-            caller.join()
-    assert right == [True] * 80
+    with ss.threads(2), ThreadPoolExecutor(len(inputs)) as callers:
+        assert list(callers.map(wrong, range(len(inputs)))) == [[]] * len(inputs)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class Ledger:
                     warnings.warn(
                         f"load_state_dict: param_groups[{i}][{name!r}] was a schedule and is now "
                         f"{options[name]!r}, the state's; set it again to follow the schedule",
-                        stacklevel=3,
+                        stacklevel=4,
                     )
             group.update(options)
         self.hold(loaded.held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import gt
+from threading import Lock
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.optim import state as saved
+from softstep.optim.alone import alone
 from softstep.optim.ledger import Group, Ledger, Params
 from softstep.optim.options import Precision, Schedule, above_zero, norm_limit
 from softstep.optim.rules import Rule
@@ -50,6 +52,8 @@ class Optimizer:
         Groups, options and counts. No state is allocated before the first step.
     slots()
         The arrays of the state.
+    lock : Lock
+        Held by the thread that steps, or reads or writes the state.
     """
 
     _RULE: ClassVar[Rule]
@@ -76,10 +80,15 @@ class Optimizer:
         self._states: list[list[FloatArray | None]] = [[None] * count for _ in self._RULE.states]
         self._masters: list[FloatArray | None] = [None] * count
         self._plan: _core.UpdatePlan | None = None
+        self.lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the plan, which holds addresses: a copy makes its own."""
-        return {**self.__dict__, "_plan": None}
+        """Leave out the plan, which holds addresses, and the lock: a copy makes its own."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_plan", "lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make what `__getstate__` left out."""
+        self.__dict__.update(state, _plan=None, lock=Lock())
 
     @property
     def params(self) -> list[FloatArray]:
@@ -107,6 +116,7 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = rate
 
+    @alone
     def step(
         self,
         grads: Sequence[FloatArray | None],
@@ -138,6 +148,8 @@ class Optimizer:
         ------
         TypeError, ValueError
             For gradients or numbers that do not fit. Nothing has changed then.
+        RuntimeError
+            While another thread is in a step of this optimizer, or in its state.
         """
         ledger = self.ledger
         numbers = ledger.numbers(ledger.steps, lr)
@@ -159,6 +171,7 @@ class Optimizer:
             ledger.steps += 1
         return StepResult(norm, skipped)
 
+    @alone
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to go on from here, as a flat dict.
 
@@ -178,6 +191,7 @@ class Optimizer:
                     state[saved.path(k, "step")] = int(ledger.counts[k])
         return state
 
+    @alone
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned, here or in another process; copies the arrays.
 
