@@ -202,10 +202,11 @@ def test_many_processes_have_the_arguments_of_one(name: str) -> None:
 def test_the_operator_of_pytorch() -> None:
     torch = pytest.importorskip("torch")
     importlib.import_module("softstep.torch._operators")
-    schema = torch.ops.softstep.cross_entropy.default._schema
-    names = [argument.name for argument in schema.arguments]
-    start = names.index(OPTIONS[0])
-    assert tuple(names[start : start + len(OPTIONS)]) == OPTIONS
+    importlib.import_module("softstep.torch._linear_cross_entropy_operator")
+    for operator in (torch.ops.softstep.cross_entropy, torch.ops.softstep.linear_cross_entropy):
+        names = [argument.name for argument in operator.default._schema.arguments]
+        start = names.index(OPTIONS[0])
+        assert tuple(names[start : start + len(OPTIONS)]) == OPTIONS
 
 
 def test_the_extension_has_the_same_list() -> None:

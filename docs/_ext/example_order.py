@@ -9,6 +9,7 @@ ORDER = (
     "trainer_torch",
     "segmentation",
     "language_model_head",
+    "preference_optimization",
     "distillation",
     "class_weights",
     "gradient_accumulation",

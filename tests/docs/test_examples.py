@@ -89,6 +89,16 @@ def test_gradient_accumulation() -> None:
     assert number(r"of the mean of means: (\d+)%", output) > 1
 
 
+def test_preference_optimization() -> None:
+    output = output_of(ROOT / "examples/preference_optimization.py")
+    assert number(r"right order: ([\d.]+)", output) > 0.9
+    ours, theirs = (float(loss) for loss in re.findall(r"loss ([\d.]+)", output))
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert number(r"of a gradient: ([\de.-]+);", output) < 1e-4
+    small, large = (float(size) for size in re.findall(r"(\d+) MiB more", output))
+    assert large - small > number(r"one pass: (\d+) MiB", output)
+
+
 def test_many_processes_print_once_what_one_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     path = ROOT / "examples/digits_mpi.py"
     for name, value in ENVIRONMENT.items():

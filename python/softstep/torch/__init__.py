@@ -13,6 +13,7 @@ from softstep.torch._adamw import AdamW
 from softstep.torch._cross_entropy import CrossEntropyLoss, cross_entropy
 from softstep.torch._linear_cross_entropy import linear_cross_entropy
 from softstep.torch._linear_cross_entropy_loss import LinearCrossEntropyLoss
+from softstep.torch._log_probs import log_probs
 from softstep.torch._sgd import SGD
 from softstep.torch._softmax import log_softmax, logsumexp, softmax
 
@@ -23,6 +24,7 @@ __all__ = [
     "LinearCrossEntropyLoss",
     "cross_entropy",
     "linear_cross_entropy",
+    "log_probs",
     "log_softmax",
     "logsumexp",
     "softmax",
