@@ -10,30 +10,34 @@ import numpy as np
 import pytest
 
 from softstep.cli import main
-from softstep.cli.classifier.checkpoint import Checkpoint, Identity
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
+from softstep.cli.files.checkpoint import Checkpoint, Identity
 from softstep.cli.files.staging import staging_folder
+from softstep.cli.process.interrupts import ENDING
 from tests.cli.command_line import COMMAND, arrays, blobs, contents
 from tests.support.problems import posed
 
 SETTINGS = Settings(
     epochs=3, batch_size=16, hidden=[5], lr=0.1, schedule="cosine", weight_decay=0.01,
     momentum=0.9, label_smoothing=0.1, test_fraction=0.2,
-    validation_fraction=0.0, seed=0,
+    validation_fraction=0.0, patience=10, seed=0,
 )  # fmt: skip
 IDENTITY = Identity({"seed": 0}, "blobs.npz", "00")
 
 
-def trainer() -> Trainer:
+def trainer(validated: bool) -> Trainer:
     features, labels = blobs(50)
     rows = features.astype(np.float32), labels
-    return Trainer(SETTINGS, posed(rows, rows, "abc"), np.random.default_rng(3))
+    # Labels that nothing tells: the first epoch is the best.
+    noise = (features[:9].astype(np.float32), np.roll(labels[:9], 1)) if validated else None
+    return Trainer(SETTINGS, posed(rows, rows, "abc", noise), np.random.default_rng(3))
 
 
 def outcome(run: Trainer) -> tuple[list[bytes], list[float]]:
     """Return what a training ends with, but how fast it was."""
-    history = np.array([list(vars(epoch).values())[:-1] for epoch in run.history])
+    # Without rows to stop by their loss is NaN, which equals nothing.
+    history = np.nan_to_num([list(vars(epoch).values())[:-1] for epoch in run.history])
     return [each.tobytes() for each in (*run.weights, *run.biases)], history.tolist()
 
 
@@ -51,13 +55,16 @@ class Saving(Control):
 
 # 4 steps an epoch, the last one of 2 rows: the first, within an epoch, at its end, the last.
 @pytest.mark.parametrize("at", [1, 4, 6, 11, 12])
-def test_going_on_after_any_step_gives_the_same_bits(at: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("validated", [False, True])
+def test_going_on_after_any_step_gives_the_same_bits(
+    at: int, validated: bool, tmp_path: Path
+) -> None:
     (tmp_path / "staging").mkdir()
-    checkpoint = Checkpoint(tmp_path, tmp_path / "staging", IDENTITY, 5.0)
-    whole = trainer()
+    checkpoint = Checkpoint(tmp_path, tmp_path / "staging", IDENTITY, 5.0, "train")
+    whole = trainer(validated)
     list(whole.epochs(Saving(whole, checkpoint, at)))
     assert list((tmp_path / "staging").iterdir()) == []
-    resumed = trainer()
+    resumed = trainer(validated)
     resumed.restore(checkpoint.load())
     assert resumed.position.epoch == (at - 1) // 4 + 1
     list(resumed.epochs(Control()))
@@ -69,7 +76,7 @@ def test_checkpoints_take_at_most_a_hundredth(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    checkpoint = Checkpoint(tmp_path, tmp_path, IDENTITY, 5.0)
+    checkpoint = Checkpoint(tmp_path, tmp_path, IDENTITY, 5.0, "train")
     due = {}
     for now in (104.0, 105.0):
         due[now] = checkpoint.due()
@@ -80,7 +87,7 @@ def test_checkpoints_take_at_most_a_hundredth(
     assert due == {104.0: False, 105.0: True, 300.0: False, 305.0: True}
 
 
-WORDS = ["train", "--data", "blobs.npz", "--hidden", "8", "--epochs", "200"]
+WORDS = ["train", "--data", "blobs.npz", "--hidden", "8", "--batch-size", "16", "--epochs", "200"]
 
 
 @pytest.fixture
@@ -91,6 +98,11 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def not_ignored() -> None:
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def stopped(with_signal: int) -> tuple[int, str]:
     """Send a training a signal after its fifth epoch; return its status and last line."""
     process = subprocess.Popen(
@@ -98,7 +110,7 @@ def stopped(with_signal: int) -> tuple[int, str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=not_ignored,
     )
     with process:
         assert process.stderr is not None
@@ -117,7 +129,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return stderr.removeprefix("softstep train: error: ")
 
 
-@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, *ENDING], ids=lambda each: each.name)
 def test_a_training_that_was_stopped_goes_on(
     with_signal: int, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,8 +137,8 @@ def test_a_training_that_was_stopped_goes_on(
     status, last = stopped(with_signal)
     checkpoint = data / "softstep-run" / "checkpoint.npz"
     before = checkpoint.read_bytes()
-    if with_signal == signal.SIGINT:
-        assert status == 130
+    if with_signal in ENDING:
+        assert status == 128 + with_signal
         assert last.endswith("; --resume goes on from softstep-run/checkpoint.npz\n")
     leftover = "--output: softstep-run/checkpoint.npz is of a training that was not finished"
     assert refusal(capsys).startswith(leftover)
@@ -134,7 +146,7 @@ def test_a_training_that_was_stopped_goes_on(
     assert main([*WORDS, "--resume"]) == 0
     output = capsys.readouterr()
     assert "\ngoes on in epoch " in output.out and "epoch 200/200" in output.err
-    if with_signal == signal.SIGINT:
+    if with_signal in ENDING:
         assert "epoch   5/200" not in output.err
     assert not checkpoint.exists()
     folders = contents(data / "whole"), contents(data / "softstep-run")
@@ -212,5 +224,55 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(
 
     monkeypatch.setattr(np, "savez", full)
     assert main([*WORDS, "--quiet", "--resume", "--checkpoint-every", "1e-9"]) == 1
-    assert "No space left on device" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "softstep train: warning: softstep-run/checkpoint.npz: cannot be written: No space left on "
+        "device; the training goes on\n"
+        "softstep train: error: softstep-run/weights.npz: cannot be written: No space left on "
+        "device\n"
+    )
     assert contents(data / "softstep-run") == before
+
+
+def test_without_room_for_checkpoints_the_training_goes_on(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = np.savez
+
+    def full(file, **parts: object) -> None:
+        if "checkpoint" in file.name:
+            raise OSError(28, "No space left on device")
+        whole(file, **parts)
+
+    monkeypatch.setattr(np, "savez", full)
+    assert main([*WORDS, "--quiet", "--checkpoint-every", "1e-9"]) == 0
+    assert capsys.readouterr().err.count("checkpoint.npz: cannot be written: No space left") == 1
+    assert sorted(contents(data / "softstep-run")) == ["history.csv", "weights.npz"]
+
+
+def test_a_second_training_in_the_folder_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "softstep-run").mkdir()
+    with staging_folder(data / "softstep-run"):
+        for words in ([], ["--resume"]):
+            assert refusal(capsys, *words).startswith(
+                "--output: softstep-run: another softstep is writing there: wait for its end"
+            )
+    assert main([*WORDS, "--quiet"]) == 0
+
+
+def test_a_signal_that_is_ignored_stays_ignored(data: Path) -> None:
+    """As after nohup, which lets a training outlive its terminal."""
+    process = subprocess.Popen(
+        [*COMMAND, *WORDS, "--epochs", "3"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    with process:
+        assert process.stderr is not None
+        assert any("epoch 1/3" in line for line in process.stderr)
+        process.send_signal(signal.SIGHUP)
+        process.stderr.read()
+    assert process.returncode == 0

@@ -26,7 +26,7 @@ ARGUMENTS = {
     "--momentum 1": "argument --momentum: expected a number from 0 to below 1, got '1'",
     "--epochs 0": "argument --epochs: expected a whole number from 1 to 2147483647, got '0'",
     "--batch-size 1.5": "argument --batch-size: expected a whole number from 1 to 2147483647, got",
-    "--hidden 8 -3": "argument --hidden: expected a whole number from 1 to 2147483647, got '-3'",
+    "--hidden 8 -3": "argument --hidden: expected a whole number from 0 to 2147483647, got '-3'",
     "--seed x": "argument --seed: expected a whole number from 0 to 2147483647, got 'x'",
     "--test-fraction 1": "argument --test-fraction: expected a number between 0 and 1, got '1'",
     "--threads 100000": "--threads: ",

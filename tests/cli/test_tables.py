@@ -48,7 +48,7 @@ def test_a_position_without_a_header_line(tmp_path: Path) -> None:
     rows = ["1,9,0,4", "0,2,1,3", "1,8,2,5", "0,1,2,4", "1,7,1,3", "0,3,1,5", "1,9,2,4", "0,2,2,3"]
     write_csv(tmp_path / "t.csv", *rows)
     for column in ("0", "-4"):
-        words = ["--label-column", column, "--hidden", "512", "--epochs", "60"]
+        words = ["--label-column", column, "--hidden", "128", "--epochs", "auto"]
         stdout, _ = train(tmp_path, "--data", "t.csv", *words)
         assert (
             "t.csv: no header line\nlabel: column 0 (--label-column), 2 classes: 0, 1\n" in stdout
@@ -152,7 +152,9 @@ def test_columns_to_drop_and_to_keep(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", "id,w,who,class", *rows)
     _, stderr = train(tmp_path, "--data", "t.csv")
     assert "warning: column id only counts the rows: --drop id leaves it out\n" in stderr
-    stdout, stderr = train(tmp_path, "--data", "t.csv", "--drop", "id", "--keep", "who")
+    stdout, stderr = train(
+        tmp_path, "--data", "t.csv", "--drop", "id", "--keep", "who", "--epochs", "60"
+    )
     assert stderr == "" and "one-hot: who (" in stdout
     assert list(conversion(tmp_path)) == ["w", "who"]
     train(tmp_path, "--data", "t.csv", "--drop", "0", "-2")

@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import json
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from tests.cli.command_line import COMMAND, SMALL, arrays, blobs, contents, soft
 
 HISTORY = [
     "epoch", "lr", "data_loss", "l2_penalty",
-    "train_accuracy", "test_loss", "test_accuracy", "rows_per_second",
+    "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "rows_per_second",
 ]  # fmt: skip
 
 
@@ -25,6 +26,13 @@ def final_accuracy(stdout: str) -> float:
     line = re.fullmatch(r"test accuracy: ([01]\.\d{4})", stdout.splitlines()[-1])
     assert line, stdout
     return float(line[1])
+
+
+def penalty(weights: dict[str, np.ndarray]) -> float:
+    """Return lambda ||w||^2; the weight decay is 2 lambda."""
+    decay = json.loads(str(weights["settings"]))["weight_decay"]
+    squares = sum(float(np.sum(weights[f"weight{layer}"].astype(float) ** 2)) for layer in (0, 1))
+    return decay / 2 * squares
 
 
 def history(folder: Path, name: str = "history.csv") -> list[dict[str, str]]:
@@ -40,14 +48,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     return folder / "softstep-run", stdout, stderr
 
 
-def test_default_settings_reach_the_accuracy(digits: tuple[Path, str, str]) -> None:
-    assert final_accuracy(digits[1]) >= 0.975
-
-
-@pytest.mark.parametrize("seed", ["1", "2", "3"])
-def test_other_seeds_reach_the_accuracy(seed: str, tmp_path: Path) -> None:
-    stdout, _ = softstep("train", "--quiet", "--seed", seed, cwd=tmp_path)
-    assert final_accuracy(stdout) >= 0.975
+def test_default_settings_reach_the_accuracy(digits: tuple[Path, str, str], tmp_path: Path) -> None:
+    accuracies = [final_accuracy(digits[1])]
+    for seed in "123":
+        stdout, _ = softstep("train", "--quiet", "--seed", seed, cwd=tmp_path)
+        accuracies.append(final_accuracy(stdout))
+    assert np.mean(accuracies) >= 0.98
 
 
 def test_per_class_results_agree_with_the_accuracy(digits: tuple[Path, str, str]) -> None:
@@ -68,12 +74,13 @@ def test_history_has_a_line_per_epoch(digits: tuple[Path, str, str]) -> None:
     assert list(epochs[0]) == HISTORY
     assert [int(epoch["epoch"]) for epoch in epochs] == list(range(1, 61))
     rates = [float(epoch["lr"]) for epoch in epochs]
-    assert rates[0] == 0.05 and sorted(rates, reverse=True) == rates
-    assert f"{float(epochs[-1]['test_accuracy']):.4f}" == f"{final_accuracy(digits[1]):.4f}"
     weights = arrays(digits[0] / "weights.npz")
-    squares = sum(float(np.sum(weights[f"weight{layer}"].astype(float) ** 2)) for layer in (0, 1))
-    # weight_decay 0.001 is 2 lambda.
-    assert float(epochs[-1]["l2_penalty"]) == pytest.approx(0.0005 * squares, rel=1e-5)
+    settings = json.loads(str(weights["settings"]))
+    assert rates[0] == pytest.approx(settings["lr"], rel=1e-5)
+    assert sorted(rates, reverse=True) == rates
+    assert f"{float(epochs[-1]['test_accuracy']):.4f}" == f"{final_accuracy(digits[1]):.4f}"
+    assert settings["weight_decay"] == 3 / 1438
+    assert float(epochs[-1]["l2_penalty"]) == pytest.approx(penalty(weights), rel=1e-5)
 
 
 def test_progress_off_a_terminal_is_a_line_per_epoch(digits: tuple[Path, str, str]) -> None:
@@ -219,9 +226,8 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path: Path) -> None:
     epochs = history(folder)
     assert len(epochs) == kept_epochs(message)
     # The weights are those of the last epoch in the history, not of a step after it.
-    weights = arrays(folder / "weights.npz")
-    squares = sum(float(np.sum(weights[f"weight{layer}"].astype(float) ** 2)) for layer in (0, 1))
-    assert float(epochs[-1]["l2_penalty"]) == pytest.approx(0.0005 * squares, rel=1e-5)
+    expected = penalty(arrays(folder / "weights.npz"))
+    assert float(epochs[-1]["l2_penalty"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_ctrl_c_leaves_an_earlier_result_alone(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def settings(**changes: object) -> Settings:
     defaults = {
         "epochs": 1, "batch_size": 9, "hidden": SIZES[1:-1], "lr": 0.3, "schedule": "constant",
         "weight_decay": 0.1, "momentum": 0.0, "label_smoothing": 0.2, "test_fraction": 0.2,
-        "validation_fraction": 0.0, "seed": 0,
+        "validation_fraction": 0.0, "patience": 10, "seed": 0,
     }  # fmt: skip
     return Settings(**{**defaults, **changes})
 

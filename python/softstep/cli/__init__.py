@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from softstep.cli.arguments import Parser
 from softstep.cli.errors import CommandError, OtherRank
+from softstep.cli.process.interrupts import Interrupted, interrupts_raised
 
 __all__ = ["main"]
 
@@ -38,8 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         module = importlib.import_module(f"softstep.cli.{command}")
         module.add_arguments(parser)
-        status: int | None = module.run(parser.parse_args(words[1:]))
-        sys.stdout.flush()
+        args = parser.parse_args(words[1:])
+        with interrupts_raised():
+            status: int | None = module.run(args)
+            sys.stdout.flush()
         return status or 0
     except OtherRank as error:
         return error.status
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A command may say what it kept: `raise KeyboardInterrupt("in epoch 3: ...")`.
         if not launched_rank():
             print(*[f"softstep {command}: interrupted", *interrupt.args], file=sys.stderr)
-        return 130
+        return interrupt.status if isinstance(interrupt, Interrupted) else 130
     except BrokenPipeError:
         # The reader went away (`softstep predict ... | head`): not an error. stdout is pointed at
         # nothing so that the interpreter's flush at exit does not complain either.

@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+# The value of an option that is found from the data.
+AUTO = "auto"
+
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keeps the layout of the epilog; shows the defaults that say something."""
@@ -81,6 +84,11 @@ def real(what: str, allowed: Callable[[float], bool]) -> Callable[[str], float]:
         return value
 
     return convert
+
+
+def automatic(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return the type of what ``convert`` reads, or None for "auto": found from the data."""
+    return lambda text: None if text == AUTO else convert(text)
 
 
 POSITIVE = real("a number > 0", lambda value: value > 0)

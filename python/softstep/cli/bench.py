@@ -99,7 +99,8 @@ def _measure(args: argparse.Namespace, cases: Sequence[Case], peers: Sequence[st
         _publish(document, args)
     if interrupt:
         finished = f"{len(document['cases'])} of {len(cases)} cases were finished"
-        raise KeyboardInterrupt(finished) from interrupt
+        interrupt.args = (finished,)
+        raise interrupt
     if mistakes := session.own_mistakes():
         raise RunError(f"softstep itself was not right: {'; '.join(mistakes)}")
 

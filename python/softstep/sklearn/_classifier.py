@@ -201,7 +201,9 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _copied(self, dtype: Any) -> Layers:
         weights, biases = self._parameters()
-        return Layers([w.astype(dtype) for w in weights], [b.astype(dtype) for b in biases])
+        # In the layout that products are written in; coef_ of the linear model is transposed.
+        rows = [weight.astype(dtype, order="C") for weight in weights]
+        return Layers(rows, [bias.astype(dtype) for bias in biases])
 
     def _store(self, classes: Any, layers: Layers) -> Any:
         self.classes_ = classes

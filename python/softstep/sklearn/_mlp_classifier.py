@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from softstep._typing import FloatArray
 from softstep.sklearn._classifier import SoftmaxClassifier
 from softstep.sklearn._options import hidden_sizes
+from softstep.training.network import initial_parameters
 from softstep.training.step import Layers
 
 
@@ -109,13 +109,7 @@ class MLPClassifier(SoftmaxClassifier):
 
     def _initial(self, X: FloatArray, classes: int, rng: np.random.Generator) -> Layers:
         sizes = [X.shape[1], *hidden_sizes(self.hidden_layer_sizes), classes]
-        shapes = list(pairwise(sizes))
-        weights = [
-            (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(X.dtype)
-            for shape in shapes[:-1]
-        ]
-        weights.append(np.zeros(shapes[-1], X.dtype))
-        return Layers(weights, [np.zeros(size, X.dtype) for size in sizes[1:]])
+        return Layers(*initial_parameters(sizes, rng, X.dtype))
 
     def _parameters(self) -> tuple[list[FloatArray], list[FloatArray]]:
         return self.coefs_, self.intercepts_

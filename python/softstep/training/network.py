@@ -1,26 +1,40 @@
-"""A multi-layer perceptron in NumPy whose arrays are all allocated before the first step."""
+"""A multi-layer perceptron whose arrays are all allocated before the first step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import softstep._core as _core
+
 Floats = NDArray[np.float32]
+# Writes to its first argument the product of the next two, plus, if there is one, a bias.
+Product = Callable[..., None]
 
 
 def initial_parameters(
-    sizes: Sequence[int], rng: np.random.Generator
-) -> tuple[list[Floats], list[Floats]]:
-    """Return weights (inputs, outputs), He-normal for ReLU, and zero biases of layers ``sizes``."""
-    weights = []
-    for inputs, outputs in pairwise(sizes):
-        weight = rng.standard_normal((inputs, outputs), dtype=np.float32)
-        weight *= np.float32(np.sqrt(2 / inputs))
-        weights.append(weight)
-    return weights, [np.zeros(outputs, np.float32) for outputs in sizes[1:]]
+    sizes: Sequence[int], rng: np.random.Generator, dtype: Any = np.float32
+) -> tuple[list[Any], list[Any]]:
+    """Return weights (inputs, outputs) and zero biases of layers ``sizes``.
+
+    Hidden layers are normal of variance 1 / inputs; the last one is 0, so that a training begins
+    with equal probabilities, at a loss that is known.
+    """
+    shapes = list(pairwise(sizes))
+    weights = [
+        (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(dtype) for shape in shapes[:-1]
+    ]
+    weights.append(np.zeros(shapes[-1], dtype))
+    return weights, [np.zeros(outputs, dtype) for outputs in sizes[1:]]
+
+
+def product(out: Any, left: Any, right: Any, bias: Any = None) -> None:
+    """Write left @ right + bias by softstep's threads: those of BLAS would wait for each other."""
+    _core.product(out, left, right, bias=bias)
 
 
 class MLP:
@@ -28,6 +42,7 @@ class MLP:
 
     ``weights`` and ``biases`` are used, not copied: an optimiser updates them in place, and a
     second ``MLP`` on the same arrays sees it. ``gradients=False`` leaves out the backward buffers.
+    ``product`` is what the layers are computed by.
     """
 
     def __init__(
@@ -37,11 +52,13 @@ class MLP:
         rows: int,
         *,
         gradients: bool = False,
+        product: Product = product,
     ) -> None:
         self.weights = weights
         self.biases = biases
         self.rows = rows
         dtype = weights[0].dtype
+        self._product = product
         self._outputs = [np.empty((rows, bias.size), dtype) for bias in biases]
         if gradients:
             self.weight_gradients = [np.empty_like(weight) for weight in weights]
@@ -56,8 +73,7 @@ class MLP:
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             output = self._outputs[layer][: len(x)]
-            np.matmul(x, weight, out=output)
-            output += bias
+            self._product(output, x, weight, bias)
             if layer < last:
                 np.maximum(output, 0, out=output)
             x = output
@@ -69,12 +85,12 @@ class MLP:
         doutput = dlogits
         for layer in reversed(range(len(self.weights))):
             x = self._outputs[layer - 1][:n] if layer else self._inputs
-            np.matmul(x.T, doutput, out=self.weight_gradients[layer])
+            self._product(self.weight_gradients[layer], x.T, doutput)
             np.sum(doutput, axis=0, out=self.bias_gradients[layer])
             if layer:
                 dx = self._hidden_gradients[layer - 1][:n]
                 active = self._active[layer - 1][:n]
-                np.matmul(doutput, self.weights[layer].T, out=dx)
+                self._product(dx, doutput, self.weights[layer].T)
                 np.greater(x, 0, out=active)
                 dx *= active
                 doutput = dx

@@ -24,6 +24,10 @@ class Progress:
     def part(self, number: int, state: str, rows_per_second: float) -> None:
         """Part ``number`` (from 1) is finished, with the training in ``state``."""
 
+    def note(self, text: str) -> None:
+        """Print a line that is no progress, on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
     def close(self) -> None:
         """Nothing more will come."""
 
@@ -67,6 +71,10 @@ class Bar(Progress):
         coming = min(number + 1, self._parts)
         self._bar.set_description_str(f"{self._name} {coming}/{self._parts}", refresh=False)
         self._bar.set_postfix_str(state, refresh=False)
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
         """Leave the bar as it is."""

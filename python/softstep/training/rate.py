@@ -1,9 +1,13 @@
 """A learning rate from the data, so that features need not be scaled for training to be stable."""
 
+import math
+
 import numpy as np
 
+import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.training.batches import Samples
+from softstep.training.network import product
 
 # Rows that the moments are estimated from, evenly spread.
 ROWS = 1024
@@ -19,15 +23,18 @@ def curvature(inputs: FloatArray, batch_share: float) -> tuple[float, float]:
     The eigenvalue bounds the curvature of the loss in a layer's weights, up to the factor of the
     softmax; a batch of b rows adds the mean squared norm over b to it.
     """
-    v = np.ones(inputs.shape[1], inputs.dtype)
+    v = np.ones((inputs.shape[1], 1), inputs.dtype)
+    along = np.empty((len(inputs), 1), inputs.dtype)
     largest = 0.0
     for _ in range(POWER_ITERATIONS):
-        v = inputs.T @ (inputs @ v) / len(inputs)
-        largest = float(np.linalg.norm(v))
+        product(along, inputs, v)
+        product(v, inputs.T, along)
+        v /= len(inputs)
+        largest = math.sqrt(_core.sum_of_squares([v]))
         if not largest:
             break
         v /= largest
-    return largest, float(np.vdot(inputs, inputs)) / len(inputs) * batch_share
+    return largest, _core.sum_of_squares([inputs]) / len(inputs) * batch_share
 
 
 def sgd_rate(
@@ -50,5 +57,7 @@ def sgd_rate(
     for weight, bias in zip(weights, biases, strict=True):
         largest, noise = curvature(inputs * scale, batch_share)
         steepest = max(steepest, largest + 1 + noise)
-        inputs = np.maximum(inputs @ weight + bias, 0)
+        outputs = np.empty((len(inputs), bias.size), inputs.dtype)
+        product(outputs, inputs, weight, bias)
+        inputs = np.maximum(outputs, 0, out=outputs)
     return (LINEAR_STEP if len(weights) == 1 else DEEP_STEP) / steepest

@@ -29,6 +29,8 @@ class Training:
         self.x = aligned(rng.standard_normal((batch, sizes[0]), dtype=np.float32))
         self.target = aligned(rng.integers(sizes[-1], size=batch))
         weights, biases = initial_parameters(sizes, rng)
+        # Not 0, or the first step would leave the hidden layers as they are.
+        weights[-1][...] = rng.standard_normal(weights[-1].shape) / np.sqrt(sizes[-2])
         self.first_weights, self.first_biases = weights, biases
         self.weights = [aligned(weight) for weight in weights]
         self.biases = [aligned(bias) for bias in biases]

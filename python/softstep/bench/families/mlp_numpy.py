@@ -56,8 +56,8 @@ def step_in_place(
     loss_of: Loss,
     updates: Updates,
 ) -> Callable[[], Any]:
-    """Return the step with every array allocated before: what ``softstep train`` runs."""
-    model = MLP(weights, biases, len(x), gradients=True)
+    """Return the step with every array allocated before."""
+    model = MLP(weights, biases, len(x), gradients=True, product=product)
     update_weights, update_biases = updates(weights, DECAY), updates(biases, 0.0)
 
     def run() -> Any:
@@ -68,6 +68,13 @@ def step_in_place(
         return loss
 
     return run
+
+
+def product(out: Any, left: Any, right: Any, bias: Any = None) -> None:
+    """Write left @ right + bias by NumPy's BLAS."""
+    np.matmul(left, right, out=out)
+    if bias is not None:
+        out += bias
 
 
 def loss_written(logits: NDArray[Any], target: NDArray[Any]) -> tuple[Any, NDArray[Any]]:

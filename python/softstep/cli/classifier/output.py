@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 
-from softstep.cli.classifier.checkpoint import Checkpoint
 from softstep.cli.classifier.plot import plot_training
 from softstep.cli.classifier.records import Epoch, Settings
 from softstep.cli.classifier.report import Counts, accuracy, per_class
@@ -15,6 +15,7 @@ from softstep.cli.classifier.watch import Kept
 from softstep.cli.classifier.weights import Weights
 from softstep.cli.data.load import Data
 from softstep.cli.data.split import Problem
+from softstep.cli.files.checkpoint import Checkpoint
 from softstep.cli.files.results import (
     HISTORY,
     PICTURE,
@@ -23,7 +24,8 @@ from softstep.cli.files.results import (
     listed,
     write_history,
 )
-from softstep.cli.process.interrupts import interrupts_ignored
+from softstep.cli.files.staging import writing
+from softstep.cli.process.interrupts import Interrupted, interrupts_ignored
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Output:
         if not self.args.quiet:
             print("\n".join(self.data.notes), flush=True)
         for warning in self.data.warnings:
-            print(f"softstep train: warning: {warning}", file=sys.stderr, flush=True)
+            self._warn(warning)
         if self.args.quiet:
             return
         train, test = len(self.problem.train), len(self.problem.test)
@@ -55,39 +57,65 @@ class Output:
         if self.args.resume:
             print(f"goes on in epoch {trainer.position.epoch}", flush=True)
 
-    def interrupted(self, kept: Kept, trainer: Trainer) -> KeyboardInterrupt:
+    def interrupted(self, kept: Kept, trainer: Trainer) -> Interrupted:
         """Write the epochs that are finished; return what to raise."""
         path, done = self.checkpoint.path, len(kept.history)
         resume = f"--resume goes on from {path}" if path.exists() else ""
         if done == 0:
             place = f"in epoch {trainer.position.epoch}"
-            return KeyboardInterrupt(f"{place}: {resume or 'nothing to keep yet'}")
+            return Interrupted(kept.signal, f"{place}: {resume or 'nothing to keep yet'}")
         # What is kept must not be lost to a second Ctrl-C.
         with interrupts_ignored():
-            self._stage(kept)
+            self._stage(kept, trainer)
             files = listed(self.folder.publish(interrupted=True))
         place = f"in epoch {done + 1}: the {done} before it are in {files}"
-        return KeyboardInterrupt(f"{place}; {resume}" if resume else place)
+        return Interrupted(kept.signal, f"{place}; {resume}" if resume else place)
 
-    def finished(self, kept: Kept, trainer: Trainer, confusion: Counts) -> None:
-        """Write and print the result."""
+    def finished(self, kept: Kept, trainer: Trainer, loss: float, confusion: Counts) -> None:
+        """Write and print the result; ``loss`` is the log loss of the rows to test on."""
         with interrupts_ignored():
-            self._stage(kept)
+            self._stage(kept, trainer)
             if self.args.plot:
-                picture, title = self.folder.staging / PICTURE, self._title(trainer)
-                plot_training(picture, kept.history, confusion, self.problem.classes, title)
+                self._draw(kept, trainer, confusion)
             files = listed(self.folder.publish())
             self.checkpoint.remove()
+        self._judge(kept.history[-1], trainer)
         if not self.args.quiet:
             print(f"\n{per_class(confusion, self.problem.classes)}\n\nwritten: {files}")
+            majority = confusion.sum(axis=1)[trainer.majority] / confusion.sum()
+            print(f"log loss: {loss:.4f}; the majority class alone: accuracy {majority:.4f}")
         print(f"test accuracy: {accuracy(confusion):.4f}")
 
-    def _title(self, trainer: Trainer) -> str:
-        layers, settings = "-".join(map(str, trainer.sizes)), self.settings
-        name = f"{self.data.source}: MLP {layers}"
-        return f"{name}, {settings.epochs} epochs, seed {settings.seed}"
+    def _judge(self, last: Epoch, trainer: Trainer) -> None:
+        """Warn of a training that learned nothing of the features."""
+        if not last.data_loss < trainer.guessing:
+            self._warn(
+                f"the loss, {last.data_loss:.4g}, did not fall below {trainer.guessing:.4g}, that "
+                f"of the classes' shares alone: more --epochs or another --lr may help"
+            )
 
-    def _stage(self, kept: Kept) -> None:
+    def _draw(self, kept: Kept, trainer: Trainer, confusion: Counts) -> None:
+        """Draw the picture; what goes wrong with it costs nothing else."""
+        picture, title = self.folder.staging / PICTURE, self._title(trainer)
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("default")
+                plot_training(picture, kept.history, confusion, self.problem.classes, title)
+            for warning in caught[:1]:
+                self._warn(f"{PICTURE}: {warning.message}")
+        except Exception as error:
+            picture.unlink(missing_ok=True)
+            self._warn(f"{self.folder.path / PICTURE}: cannot be drawn: {error}")
+
+    def _warn(self, warning: str) -> None:
+        print(f"softstep train: warning: {warning}", file=sys.stderr, flush=True)
+
+    def _title(self, trainer: Trainer) -> str:
+        layers, plan = "-".join(map(str, trainer.sizes)), trainer.plan
+        name = f"{self.data.source}: MLP {layers}"
+        return f"{name}, {plan.epochs} epochs, lr {plan.lr:.3g}, seed {self.settings.seed}"
+
+    def _stage(self, kept: Kept, trainer: Trainer) -> None:
         data = self.data
         weights = Weights(
             kept.weights,
@@ -97,7 +125,9 @@ class Output:
             data.columns,
             data.named,
             data.label_column,
-            {"data": data.source, **asdict(self.settings)},
+            {"data": data.source, **asdict(self.settings), **trainer.plan.settings()},
         )
-        weights.save(self.folder.staging / WEIGHTS)
-        write_history(self.folder.staging / HISTORY, Epoch, kept.history)
+        with writing(self.folder.path / WEIGHTS):
+            weights.save(self.folder.staging / WEIGHTS)
+        with writing(self.folder.path / HISTORY):
+            write_history(self.folder.staging / HISTORY, Epoch, kept.history)

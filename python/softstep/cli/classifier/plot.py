@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from softstep.cli.classifier.records import Epoch
-from softstep.cli.classifier.report import Counts, accuracy
-from softstep.cli.files.figure import PENALTY, TEST, TRAIN, finish, new_figure
+import numpy as np
 
-# More classes than this: numbers in the cells and names on the axes would overlap.
-READABLE_CLASSES = 25
+from softstep.cli.classifier.records import Epoch
+from softstep.cli.classifier.report import Counts, accuracy, short, shown_classes
+from softstep.cli.files.figure import PENALTY, TEST, TRAIN, finish, fonts_for, new_figure
+
+# More classes than this: numbers in the cells would overlap.
+NUMBERED_CLASSES = 25
+# Points of the names then.
+SMALL = 6
+# Columns of a name that leave room for the picture.
+NAME_WIDTH = 20
+OTHERS = "all others"
 
 
 def plot_training(
@@ -54,23 +61,47 @@ def _plot_accuracies(axes: Any, history: Sequence[Epoch]) -> None:
 
 
 def _plot_confusion(figure: Any, axes: Any, confusion: Counts, classes: Sequence[str]) -> None:
+    shown = shown_classes(confusion)
+    names = [short(classes[k], NAME_WIDTH) for k in shown]
+    if len(shown) < len(classes):
+        names.append(OTHERS)
+    counts = gathered(confusion, shown)
     # Coloured by the part of the true class, so that rare classes are as visible as frequent ones.
-    share = confusion / confusion.sum(axis=1, keepdims=True).clip(1)
+    share = counts / counts.sum(axis=1, keepdims=True).clip(1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_title(f"held-out rows, accuracy {accuracy(confusion):.4f}")
+    which = f"{len(shown)} of {len(classes)} classes, " if len(shown) < len(classes) else ""
+    axes.set_title(f"{which}held-out rows, accuracy {accuracy(confusion):.4f}")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     figure.colorbar(image, ax=axes, label="part of the true class", shrink=0.8)
-    if len(classes) > READABLE_CLASSES:
-        return
-    ticks = range(len(classes))
-    slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes)) > 3 else {}
-    axes.set_xticks(ticks, classes, **slanted)
-    axes.set_yticks(ticks, classes)
-    for true, row in enumerate(confusion):
+    # A "$" is one, and begins no formula.
+    style: dict[str, Any] = {"parse_math": False, "fontfamily": fonts_for(names)}
+    if len(names) > NUMBERED_CLASSES:
+        style["fontsize"] = SMALL
+    slanted = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 3 else {}
+    axes.set_xticks(range(len(names)), names, **style, **slanted)
+    axes.set_yticks(range(len(names)), names, **style)
+    if len(names) <= NUMBERED_CLASSES:
+        _write_counts(axes, counts[: len(shown), : len(shown)], share)
+
+
+def _write_counts(axes: Any, counts: Counts, share: Any) -> None:
+    for true, row in enumerate(counts):
         for predicted, count in enumerate(row):
             if count:
                 light = "black" if true == predicted else TEST
                 color = "white" if share[true, predicted] > 0.5 else light
                 style = {"color": color, "weight": "bold", "ha": "center", "va": "center"}
                 axes.text(predicted, true, str(count), **style)
+
+
+def gathered(confusion: Counts, shown: Sequence[int]) -> Counts:
+    """Return the counts of the classes ``shown``, and of all others as one."""
+    if len(shown) == len(confusion):
+        return confusion
+    counts = np.empty((len(shown) + 1,) * 2, np.int64)
+    counts[:-1, :-1] = confusion[np.ix_(shown, shown)]
+    counts[:-1, -1] = confusion[shown].sum(axis=1) - counts[:-1, :-1].sum(axis=1)
+    counts[-1, :-1] = confusion[:, shown].sum(axis=0) - counts[:-1, :-1].sum(axis=0)
+    counts[-1, -1] = confusion.sum() - counts[:-1].sum() - counts[-1, :-1].sum()
+    return counts

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from softstep.cli.classifier import defaults
+
 
 @dataclass(frozen=True)
 class Settings:
-    """What a result depends on, besides the data."""
+    """What a result depends on, besides the data; what is None is found from them."""
 
-    epochs: int
-    batch_size: int
+    epochs: int | None
+    batch_size: int | None
     hidden: list[int]
-    lr: float
+    lr: float | None
     schedule: str
-    weight_decay: float
+    weight_decay: float | None
     momentum: float
     label_smoothing: float
     test_fraction: float
-    validation_fraction: float
+    validation_fraction: float | None
+    patience: int
     seed: int
+
+    def held_out(self, rows: int) -> float:
+        """Return the part of ``rows`` rows to stop by."""
+        if self.validation_fraction is None:
+            return defaults.validation_fraction(rows)
+        return self.validation_fraction
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of the history. ``data_loss``, ``train_accuracy``: averages while the epoch ran."""
+    """A row of the history. ``data_loss``, ``train_accuracy``: averages while the epoch ran.
+
+    ``validation_loss`` is NaN where no rows are held out to stop by.
+    """
 
     epoch: int
     lr: float
@@ -35,6 +48,7 @@ class Epoch:
     train_accuracy: float
     test_loss: float
     test_accuracy: float
+    validation_loss: float
     rows_per_second: float
 
     def __str__(self) -> str:
@@ -53,3 +67,7 @@ class Position:
     seconds: float = 0.0
     # The generator's state before it drew the order of the epoch's rows.
     rng: Mapping[str, Any] = field(default_factory=dict)
+    # The lowest loss of the rows to stop by, after which epoch, and the epochs since it fell.
+    best: float = math.inf
+    best_epoch: int = 0
+    stalled: int = 0

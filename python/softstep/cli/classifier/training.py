@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 import softstep as ss
+from softstep.cli.classifier.held_out import HeldOut
+from softstep.cli.classifier.plan import planned
 from softstep.cli.classifier.records import Epoch, Position, Settings
 from softstep.cli.classifier.report import Counts, confusion_matrix
 from softstep.cli.data.labels import Indices
@@ -20,11 +22,14 @@ from softstep.cli.errors import Diverged
 from softstep.cli.files.archive import Arrays
 from softstep.distributed import Communicator, ShardedOptimizer, Single, even_shard
 from softstep.training.batches import Batch, Samples
-from softstep.training.evaluation import evaluator, logits_by_part
 from softstep.training.network import MLP, Floats, initial_parameters
 from softstep.training.schedules import SCHEDULES
 
 ALONE = Single()
+# A loss that falls by less does not fall.
+TOLERANCE = 1e-4
+# A loss so many times that of guessing is not one that is on its way down.
+LOST = 2.0
 
 
 class Control:
@@ -55,68 +60,123 @@ class Trainer:
         self.settings = settings
         self.comm = comm
         self.samples = Samples(problem.features, problem.labels, None, problem.train)
-        held_out = even_shard(len(problem.test), comm)
-        self.test_rows = held_out.total
-        rows = problem.test[held_out.begin : held_out.end]
-        self.test_features, self.test_labels = problem.features[rows], problem.labels[rows]
         self.sizes = [problem.features.shape[1], *settings.hidden, len(problem.classes)]
         self.weights, self.biases = initial_parameters(self.sizes, rng)
         self.rng = rng
-        count = len(problem.train)
-        self.batch_rows = min(settings.batch_size, count)
-        most = math.ceil(self.batch_rows / comm.size)
+        self.guessing, self.majority = _shares(settings, problem)
+        self.plan = planned(settings, self.samples, self.weights, self.biases, comm)
+        most = math.ceil(self.plan.batch_size / comm.size)
         # The penalty is on the weights alone: a bias makes no function wilder.
         groups: list[dict[str, Any]] = [
-            {"params": self.weights, "weight_decay": settings.weight_decay},
+            {"params": self.weights, "weight_decay": self.plan.weight_decay},
             {"params": self.biases},
         ]
         self.optimiser = ShardedOptimizer(
-            groups, ss.SGD, settings.lr, comm=comm, momentum=settings.momentum
+            groups, ss.SGD, self.plan.lr, comm=comm, momentum=settings.momentum
         )
         self.model = MLP(self.weights, self.biases, most, gradients=True)
         # Where a step takes them without a copy.
         layers, gradients = len(self.weights), self.optimiser.grads
         self.model.weight_gradients = gradients[:layers]
         self.model.bias_gradients = gradients[layers:]
-        self.evaluator = evaluator(self.weights, self.biases, len(self.test_labels))
+        self.test = HeldOut(problem, problem.test, self.weights, self.biases, comm)
+        self.validation = (
+            HeldOut(problem, problem.validation, self.weights, self.biases, comm)
+            if len(problem.validation)
+            else None
+        )
         self.batch = Batch.of(self.samples, most)
         self.predictions = np.empty(most, np.intp)
-        self.epoch_steps = math.ceil(count / self.batch_rows)
-        self.rate = SCHEDULES[settings.schedule](settings.lr, settings.epochs * self.epoch_steps)
+        self.epoch_steps = math.ceil(len(problem.train) / self.plan.batch_size)
+        steps = self.plan.epochs * self.epoch_steps
+        self.rate = SCHEDULES[settings.schedule](self.plan.lr, steps)
         self.history: list[Epoch] = []
         self.position = Position(rng=rng.bit_generator.state)
+        # The parameters of the best epoch, where there are rows to tell it by.
+        self.best: list[Floats] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no epoch left, or no gain in another one."""
+        at = self.position
+        return at.epoch > self.plan.epochs or at.stalled >= self.settings.patience
 
     def epochs(self, control: Control) -> Iterator[Epoch]:
-        """Train from where it is, with ``control`` after each step; yield after each epoch."""
-        while self.position.epoch <= self.settings.epochs:
+        """Train from where it is, with ``control`` after each step; yield after each epoch.
+
+        After the last one the parameters are those of the best.
+        """
+        while not self.finished:
             # Divergence is reported as such, not as NumPy's warnings.
             with np.errstate(over="ignore", invalid="ignore"):
                 epoch = self._epoch(control)
+            if self.finished:
+                self._finish(epoch)
             yield epoch
 
+    def _finish(self, last: Epoch) -> None:
+        """Take the best parameters; raise if the training left the way and did not come back.
+
+        Not earlier: a rate that is too high at first may fall to one that is not.
+        """
+        highest = max(epoch.data_loss for epoch in self.history)
+        if highest > LOST * self.guessing and last.data_loss >= self.guessing:
+            raise self._diverged(last.data_loss, last.epoch)
+        for values, best in zip(self._arrays(), self.best, strict=False):
+            values[...] = best
+
+    def kept(self) -> list[Floats]:
+        """Return copies of the parameters that are to be kept so far, weights and then biases."""
+        return [values.copy() for values in self.best or self._arrays()]
+
     def _epoch(self, control: Control) -> Epoch:
-        at, count, size = self.position, len(self.samples.rows), self.batch_rows
+        at, count, size = self.position, len(self.samples.rows), self.plan.batch_size
         self.rng.bit_generator.state = at.rng
         order = self.rng.permutation(self.samples.rows)
         while at.rows < count:
             rows = order[at.rows : at.rows + size]
             stop, save = self._step(rows, control)
             control.after_step(len(rows), stop, save)
-        test_loss, hits, _ = self._evaluate()
+        smoothing = self.settings.label_smoothing
+        test = self.test.evaluate(smoothing)
+        validation = math.nan if self.validation is None else self._validate(self.validation)
         epoch = Epoch(
             epoch=at.epoch,
             lr=self.rate((at.epoch - 1) * self.epoch_steps),
             data_loss=at.loss_sum / count,
             # weight_decay is 2 lambda: the derivative of lambda ||w||^2 is 2 lambda w.
-            l2_penalty=ss.l2_penalty(self.weights, self.settings.weight_decay / 2),
+            l2_penalty=ss.l2_penalty(self.weights, self.plan.weight_decay / 2),
             train_accuracy=at.correct / count,
-            test_loss=test_loss / self.test_rows,
-            test_accuracy=hits / self.test_rows,
+            test_loss=test.loss,
+            test_accuracy=test.hits / self.test.total,
+            validation_loss=validation,
             rows_per_second=count / at.seconds,
         )
         self.history.append(epoch)
-        self.position = Position(at.epoch + 1, rng=self.rng.bit_generator.state)
+        self.position = Position(
+            at.epoch + 1,
+            rng=self.rng.bit_generator.state,
+            best=at.best,
+            best_epoch=at.best_epoch,
+            stalled=at.stalled,
+        )
         return epoch
+
+    def _validate(self, validation: HeldOut) -> float:
+        """Return the loss of the rows to stop by; keep the parameters if it is the lowest."""
+        at, loss = self.position, validation.evaluate(self.settings.label_smoothing).loss
+        at.stalled = 0 if loss < at.best - TOLERANCE else at.stalled + 1
+        if loss < at.best:
+            at.best, at.best_epoch = loss, at.epoch
+            self.best = [values.copy() for values in self._arrays()]
+        return loss
+
+    def _diverged(self, loss: float, epoch: int) -> Diverged:
+        return Diverged(
+            f"the training diverged: the loss is {loss:.4g} in epoch {epoch}, "
+            f"that of the classes' shares alone {self.guessing:.4g}: expected less: try a smaller "
+            f"--lr than {self.plan.lr:.3g}, or leave it out"
+        )
 
     def _step(self, rows: Indices, control: Control) -> tuple[bool, bool]:
         """Make one step on ``rows``, move the position behind it, and return all ranks' wishes."""
@@ -144,11 +204,8 @@ class Trainer:
             self.model.backward(dlogits)
             stop, save = control.wishes()
         if not math.isfinite(loss):
-            raise Diverged(
-                f"the training diverged: the loss is {loss} in epoch {at.epoch}; "
-                f"expected a finite loss: try a smaller --lr than {self.settings.lr:g}"
-            )
-        rate = self.rate((at.epoch - 1) * self.epoch_steps + at.rows // self.batch_rows)
+            raise self._diverged(loss, at.epoch)
+        rate = self.rate((at.epoch - 1) * self.epoch_steps + at.rows // self.plan.batch_size)
         self.optimiser.step(lr=rate)
         at.loss_sum += float(loss) * len(rows)
         at.correct += int(hits)
@@ -163,29 +220,12 @@ class Trainer:
         part = even_shard(len(rows), self.comm)
         return rows[part.begin : part.end]
 
-    def _evaluate(self) -> tuple[float, int, Indices]:
-        """Return the data loss and the hits, summed over all held-out rows; this rank's classes."""
-        count = len(self.test_labels)
-        predictions = np.empty(count, np.int64)
-        loss_sum = 0.0
-        for part, logits in logits_by_part(self.evaluator, self.test_features):
-            np.argmax(logits, axis=1, out=predictions[part])
-            loss = ss.cross_entropy(
-                logits,
-                self.test_labels[part],
-                label_smoothing=self.settings.label_smoothing,
-                reduction="sum",
-            )
-            loss_sum += float(loss)
-        sums = np.array([loss_sum, np.count_nonzero(predictions == self.test_labels)], np.float64)
-        self.comm.all_reduce(sums)
-        return float(sums[0]), int(sums[1]), predictions
-
-    def confusion(self) -> Counts:
-        """Return the numbers of held-out rows of true class i that are predicted as class j."""
-        matrix = confusion_matrix(self.test_labels, self._evaluate()[2], self.sizes[-1])
+    def outcome(self) -> tuple[float, Counts]:
+        """Return the log loss of the rows to test on, and those of class i predicted as j."""
+        result = self.test.evaluate()
+        matrix = confusion_matrix(self.test.labels, result.predictions, self.sizes[-1])
         self.comm.all_reduce(matrix)
-        return matrix
+        return result.loss, matrix
 
     def state(self) -> Arrays:
         """Return all that `restore` needs to go on from here with the same bits."""
@@ -195,6 +235,8 @@ class Trainer:
         }
         for name, values in self._parameters():
             arrays[name] = values
+        for (name, _), values in zip(self._parameters(), self.best, strict=False):
+            arrays[f"best.{name}"] = values
         for name, value in self.optimiser.state_dict().items():
             arrays[f"optimizer.{name}"] = np.asarray(value)
         return arrays
@@ -211,6 +253,8 @@ class Trainer:
             if arrays[name].shape != values.shape:
                 raise ValueError(f"{name}: expected {values.shape}, got {arrays[name].shape}")
             np.copyto(values, arrays[name], casting="no")
+        if any(name.startswith("best.") for name in arrays):
+            self.best = [arrays[f"best.{name}"] for name, _ in self._parameters()]
         self.history = [Epoch(int(number), *rest) for number, *rest in arrays["history"].tolist()]
         self.position = Position(**json.loads(str(arrays["position"])))
 
@@ -218,3 +262,16 @@ class Trainer:
         """Every array that is trained, by its name in a file."""
         for kind, arrays in (("weight", self.weights), ("bias", self.biases)):
             yield from ((f"{kind}{layer}", array) for layer, array in enumerate(arrays))
+
+    def _arrays(self) -> list[Floats]:
+        return [*self.weights, *self.biases]
+
+
+def _shares(settings: Settings, problem: Problem) -> tuple[float, int]:
+    """Return the loss of a model that knows the classes' shares alone, and the largest class."""
+    classes, labels = len(problem.classes), problem.labels[problem.train]
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    smoothing = settings.label_smoothing
+    targets = (1 - smoothing) * shares + smoothing / classes
+    targets = targets[targets > 0]
+    return -float(np.sum(targets * np.log(targets))), int(np.argmax(shares))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from signal import SIGINT
 
-from softstep.cli.classifier.checkpoint import Checkpoint
 from softstep.cli.classifier.records import Epoch
 from softstep.cli.classifier.training import Control, Trainer
-from softstep.cli.errors import Diverged
+from softstep.cli.errors import Diverged, RunError
+from softstep.cli.files.checkpoint import Checkpoint
 from softstep.cli.process.interrupts import Interrupt, interrupt_noted, interrupts_ignored
 from softstep.training.network import Floats
 from softstep.training.progress import Progress, open_progress
@@ -19,9 +20,12 @@ class Kept:
     """The state at the end of an epoch, replaced as one so that Ctrl-C finds it consistent."""
 
     history: tuple[Epoch, ...] = ()
+    # Of the best epoch so far, if there are rows to tell it by; else of the last.
     weights: tuple[Floats, ...] = ()
     biases: tuple[Floats, ...] = ()
     finished: bool = False
+    # What ended it, if it is not finished.
+    signal: int = SIGINT
 
 
 class Watch(Control):
@@ -41,6 +45,7 @@ class Watch(Control):
         self._checkpoint = checkpoint
         self._progress = progress
         self._interrupt = interrupt
+        self._failed = False
 
     def wishes(self) -> tuple[bool, bool]:
         """Tell of Ctrl-C, and whether it is time for a checkpoint."""
@@ -59,13 +64,20 @@ class Watch(Control):
     def _save(self) -> None:
         started = time.monotonic()
         state = self._trainer.state()
-        if self._checkpoint is not None:
+        if self._checkpoint is None:
+            return
+        try:
             self._checkpoint.save(state, started)
+        except RunError as error:
+            # Once: a full disk is full for long.
+            if not self._failed:
+                self._progress.note(f"softstep train: warning: {error}; the training goes on")
+            self._failed = True
 
 
 def train(trainer: Trainer, checkpoint: Checkpoint | None, quiet: bool) -> Kept:
     """Train until the end or Ctrl-C; return, on rank 0, the state after the last epoch here."""
-    epochs, rows, at = trainer.settings.epochs, len(trainer.samples.rows), trainer.position
+    epochs, rows, at = trainer.plan.epochs, len(trainer.samples.rows), trainer.position
     done = (at.epoch - 1) * rows + at.rows
     kept = Kept()
     # Many ranks stop at the same step only: no second Ctrl-C stops one of them elsewhere.
@@ -75,7 +87,7 @@ def train(trainer: Trainer, checkpoint: Checkpoint | None, quiet: bool) -> Kept:
         try:
             for epoch in trainer.epochs(Watch(trainer, checkpoint, progress, interrupt)):
                 kept = _kept(trainer) if checkpoint is not None else kept
-                kept = replace(kept, finished=epoch.epoch == epochs)
+                kept = replace(kept, finished=trainer.finished)
                 progress.part(epoch.epoch, str(epoch), epoch.rows_per_second)
         except KeyboardInterrupt:
             pass
@@ -85,9 +97,9 @@ def train(trainer: Trainer, checkpoint: Checkpoint | None, quiet: bool) -> Kept:
             raise
         finally:
             progress.close()
-    return kept
+    return replace(kept, signal=interrupt.number)
 
 
 def _kept(trainer: Trainer) -> Kept:
-    weights = tuple(weight.copy() for weight in trainer.weights)
-    return Kept(tuple(trainer.history), weights, tuple(bias.copy() for bias in trainer.biases))
+    parameters, layers = trainer.kept(), len(trainer.weights)
+    return Kept(tuple(trainer.history), tuple(parameters[:layers]), tuple(parameters[layers:]))

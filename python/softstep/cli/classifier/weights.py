@@ -64,8 +64,8 @@ def is_weights_file(path: Path) -> bool:
 
 def load_weights(path: Path) -> Weights:
     """Read and check what ``Weights.save`` wrote."""
-    arrays = read_archive(path, FORMAT, "a weights file")
-    problem = f"{path}: expected a weights file that `softstep train` wrote"
+    what = "a weights file that `softstep train` wrote"
+    arrays, problem = read_archive(path, FORMAT, what), f"{path}: expected {what}"
     layers = sum(name.startswith("weight") for name in arrays)
     try:
         loaded = Weights(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -31,14 +31,17 @@ class Data:
     warnings: list[str]
 
 
-def load(args: argparse.Namespace, settings: Any, rng: np.random.Generator, quiet: bool) -> Data:
+def load(
+    args: argparse.Namespace,
+    validation_fraction: Callable[[int], float],
+    rng: np.random.Generator,
+    quiet: bool,
+) -> Data:
     """Read ``--data`` and pose the problem."""
     choices = choices_of(args)
     table = read_table(args.data, reading_of(args), label_names(args.label_column), quiet=quiet)
     selection = select(table, choices)
-    problem, said = pose_problem(
-        selection, choices, settings.test_fraction, settings.validation_fraction, rng
-    )
+    problem, said = pose_problem(selection, choices, args.test_fraction, validation_fraction, rng)
     label, changes = selection.label, str(selection.changes)
     classes = problem.classes
     notes = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,10 +52,13 @@ def pose_problem(
     selection: Selection,
     choices: Choices,
     test_fraction: float,
-    validation_fraction: float,
+    validation_fraction: Callable[[int], float],
     rng: np.random.Generator,
 ) -> tuple[Problem, list[str]]:
-    """Hold out rows and convert the features by those to train on; return warnings, too."""
+    """Hold out rows and convert the features by those to train on; return warnings, too.
+
+    ``validation_fraction`` tells which part of so many rows is to be held out to stop by.
+    """
     table, label, changes = selection.table, selection.label, selection.changes
     table, label = _without_missing(table, label, choices, selection)
     labels, classes = encode(table, label)
@@ -71,8 +74,8 @@ def pose_problem(
         refuse_rare(table, label, labels, classes)
         rows, test = stratified_split(labels, test_fraction, rng)
     train, validation = rows, rows[:0]
-    if validation_fraction:
-        train, validation = _validation(labels, rows, validation_fraction, rng)
+    if fraction := validation_fraction(len(rows)):
+        train, validation = _validation(labels, rows, fraction, rng)
     conversion = Conversion.fit(table, rows, choices.missing_values)
     conversion.describe(table, changes)
     problem = Problem(

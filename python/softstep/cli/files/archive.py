@@ -18,9 +18,9 @@ Arrays = dict[str, NDArray[Any]]
 def read_archive(path: Path, form: str, what: str) -> Arrays:
     """Return the arrays of ``path``, which the array ``format`` says to be ``form``.
 
-    ``what`` names such a file in the errors. Every part is checked against its checksum.
+    ``what`` says in the errors what was expected. Every part is checked against its checksum.
     """
-    problem = f"{path}: expected {what} that `softstep train` wrote"
+    problem = f"{path}: expected {what}"
     try:
         with open(path, "rb") as file:
             if not zipfile.is_zipfile(file):

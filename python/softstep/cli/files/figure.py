@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from softstep.cli.extras import demo_module
 
 TRAIN, TEST, PENALTY = "#1f77b4", "#d95f02", "#7f7f7f"
+STANDARD_FONT = "DejaVu Sans"
 
 
 def require_matplotlib() -> None:
@@ -21,8 +23,27 @@ def new_figure(inches: tuple[float, float], title: str) -> Any:
     figure_module = demo_module("matplotlib.figure", "matplotlib", "--plot")
     figure = figure_module.Figure(figsize=inches, layout="constrained")
     agg.FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    # A "$" in a name is one, and begins no formula.
+    figure.suptitle(title, parse_math=False, fontfamily=fonts_for([title]))
     return figure
+
+
+def fonts_for(texts: Iterable[str]) -> list[str]:
+    """Return the standard font and, if it lacks signs of ``texts``, one that has most of them."""
+    manager = demo_module("matplotlib.font_manager", "matplotlib", "--plot")
+    ft2font = demo_module("matplotlib.ft2font", "matplotlib", "--plot")
+
+    def signs(path: str) -> set[int]:
+        return set(ft2font.FT2Font(path).get_charmap())
+
+    lacking = {ord(sign) for sign in "".join(texts)} - signs(manager.findfont(STANDARD_FONT))
+    if not lacking:
+        return [STANDARD_FONT]
+    fonts = manager.fontManager.ttflist
+    # The last resort has boxes for all signs.
+    found = {font.name: font.fname for font in fonts if not font.name.startswith("Last Resort")}
+    held = {name: len(lacking & signs(path)) for name, path in found.items()}
+    return [STANDARD_FONT, *sorted(filter(held.get, held), key=held.__getitem__)[-1:]]
 
 
 def finish(axes: Any) -> None:

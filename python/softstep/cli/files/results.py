@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -56,7 +57,7 @@ def output_folder(path: Path, is_weights: Callable[[Path], bool]) -> Iterator[Ou
         reason = error.strerror or error
         raise InputError(f"--output: {path}: cannot be created: {reason}") from error
     try:
-        with staging_folder(path) as staging:
+        with staging_folder(path, alone=True) as staging:
             yield OutputFolder(path, staging, has_result)
     finally:
         for folder in missing:
@@ -79,16 +80,21 @@ def _has_result(path: Path, is_weights: Callable[[Path], bool]) -> bool:
 
 
 def write_history(path: Path, kind: type[Any], history: Sequence[Any]) -> None:
-    """Write a line per record of the dataclass ``kind``, under a header of its fields' names."""
+    """Write a line per record of the dataclass ``kind``, under a header of its fields' names.
+
+    NaN, a number that there is not, is an empty cell.
+    """
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [column.name for column in fields(kind)])
         writer.writeheader()
         for record in history:
-            row = {
-                name: f"{value:.6g}" if isinstance(value, float) else value
-                for name, value in asdict(record).items()
-            }
-            writer.writerow(row)
+            writer.writerow({name: _cell(value) for name, value in asdict(record).items()})
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.6g}"
 
 
 def listed(files: Sequence[Path]) -> str:

@@ -10,19 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from softstep.cli.errors import InputError
+from softstep.cli.errors import InputError, RunError
 
 PREFIX = ".softstep-staging-"
 
 
 @contextmanager
-def staging_folder(parent: Path) -> Iterator[Path]:
+def staging_folder(parent: Path, *, alone: bool = False) -> Iterator[Path]:
     """Yield a new hidden folder in ``parent``, from which ``os.replace`` is a rename.
 
-    Those of processes that were killed are removed.
+    Those of processes that were killed are removed. ``alone``: refuse a ``parent`` in which another
+    process has one.
     """
     try:
-        staging, lock = _new_folder(parent)
+        staging, lock = _new_folder(parent, alone)
     except OSError as error:
         raise InputError(
             f"--output: {parent}: cannot be written to: {error.strerror or error}"
@@ -41,11 +42,25 @@ def staging_folder(parent: Path) -> Iterator[Path]:
                 os.close(turn)
 
 
-def _new_folder(parent: Path) -> tuple[Path, int]:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name ``path`` in the error of a write that fails, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _new_folder(parent: Path, alone: bool) -> tuple[Path, int]:
     """Create a folder, locked for as long as the descriptor is open: its owner lives."""
     turn = os.open(parent, os.O_RDONLY)
     try:
-        _remove_abandoned(parent, turn)
+        others = _remove_abandoned(parent, turn)
+        if alone and others:
+            raise InputError(
+                f"--output: {parent}: another softstep is writing there: wait for its end, or "
+                f"choose another folder"
+            )
         staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         lock = os.open(staging, os.O_RDONLY)
         _locked(lock)
@@ -54,18 +69,23 @@ def _new_folder(parent: Path) -> tuple[Path, int]:
         os.close(turn)
 
 
-def _remove_abandoned(parent: Path, turn: int) -> None:
+def _remove_abandoned(parent: Path, turn: int) -> bool:
+    """Return whether a folder is left, of a process that lives."""
     # One at a time: nobody finds a folder that is not locked yet.
     if not _locked(turn, wait=True):
-        return
+        return False
+    others = False
     for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
             lock = os.open(folder, os.O_RDONLY)
             try:
                 if _locked(lock):
                     shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    others = True
             finally:
                 os.close(lock)
+    return others
 
 
 def _locked(descriptor: int, wait: bool = False) -> bool:

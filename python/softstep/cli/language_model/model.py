@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from softstep.cli.data.corpus import Words
 from softstep.cli.data.labels import Indices
 from softstep.cli.language_model.heads import Head
-from softstep.training.network import Floats
+from softstep.training.network import Floats, product
 
 Parameters = dict[str, Floats]
 
@@ -85,9 +85,9 @@ class LanguageModel:
         if self._has_hidden:
             active = np.greater(hidden, 0, out=self._active[:n])
             dhidden *= active
-            np.matmul(self._inputs[:n].T, dhidden, out=g["hidden_weight"])
+            product(g["hidden_weight"], self._inputs[:n].T, dhidden)
             np.sum(dhidden, axis=0, out=g["hidden_bias"])
-            np.matmul(dhidden, p["hidden_weight"].T, out=self._dinputs[:n])
+            product(self._dinputs[:n], dhidden, p["hidden_weight"].T)
         self._embedding_gradient(context.reshape(-1), n)
         return loss
 
@@ -100,8 +100,7 @@ class LanguageModel:
         if not self._has_hidden:
             return inputs
         hidden = self._hidden[:n]
-        np.matmul(inputs, p["hidden_weight"], out=hidden)
-        hidden += p["hidden_bias"]
+        product(hidden, inputs, p["hidden_weight"], p["hidden_bias"])
         return np.maximum(hidden, 0, out=hidden)
 
     def _embedding_gradient(self, words: Words, n: int) -> None:

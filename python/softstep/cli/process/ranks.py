@@ -14,7 +14,7 @@ import numpy as np
 
 from softstep.cli.errors import CommandError, InputError, OtherRank, RunError
 from softstep.cli.files.archive import Arrays
-from softstep.cli.process.interrupts import interrupts_fatal
+from softstep.cli.process.interrupts import Interrupted, interrupts_fatal
 from softstep.distributed import Communicator, communicator
 from softstep.distributed.engines.launch import launched_rank
 
@@ -122,7 +122,7 @@ def from_first(comm: Communicator, arrays: Arrays) -> Arrays:
 
 def _status(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return error.status if isinstance(error, Interrupted) else 130
     return error.status if isinstance(error, CommandError) else 1
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import zlib
-from contextlib import suppress
 
 import numpy as np
 
@@ -16,7 +14,6 @@ from softstep.distributed import Communicator
 
 # Linux's own limit is 8192.
 CORES = 8192
-BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 def set_threads(wanted: int | None) -> None:
@@ -29,19 +26,12 @@ def set_threads(wanted: int | None) -> None:
 
 
 def divide_cores(comm: Communicator, wanted: int | None) -> None:
-    """Give this rank its part of the cores, where the user has not said otherwise.
-
-    The kernels' threads are ``wanted`` or their part; BLAS gets its part if threadpoolctl is
-    installed, for there is no other way once NumPy is imported.
-    """
+    """Give this rank its part of the cores, where the user has not said otherwise."""
     if comm.size == 1 or _omp_is_set():
         return
     part = _part_of_cores(comm)
     if wanted is None and "SOFTSTEP_NUM_THREADS" not in os.environ:
         ss.set_num_threads(part)
-    if not any(name in os.environ for name in BLAS):
-        with suppress(ImportError):
-            importlib.import_module("threadpoolctl").threadpool_limits(part, "blas")
 
 
 def _omp_is_set() -> bool:

@@ -6,19 +6,20 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from softstep.cli.classifier.records import Settings
-from softstep.cli.data.split import Problem
+from softstep.cli.arguments import AUTO
 from softstep.cli.errors import InputError
 from softstep.cli.files.archive import Arrays, read_archive
-from softstep.cli.files.staging import replace
+from softstep.cli.files.staging import replace, writing
 
-FORMAT = "softstep-mlp-checkpoint-1"
+FORMATS = {"train": "softstep-mlp-checkpoint-1", "lm": "softstep-lm-checkpoint-1"}
 CHECKPOINT = "checkpoint.npz"
 # A checkpoint is written when this many times the last one's cost has gone by: 1 % of the time.
 PATIENCE = 99
@@ -33,21 +34,31 @@ class Identity:
     digest: str
 
     @classmethod
-    def of(cls, settings: Settings, source: str, problem: Problem) -> Identity:
+    def of(
+        cls,
+        settings: dict[str, Any],
+        source: str,
+        texts: list[Any],
+        arrays: Iterable[NDArray[Any]],
+    ) -> Identity:
         """Take the fingerprint of the data as they are trained on: the file may have moved."""
-        conversion = problem.conversion
-        digest = hashlib.sha256(json.dumps([problem.classes, conversion.saved()]).encode())
-        rows = problem.train, problem.validation, problem.test
-        for array in (conversion.mean, conversion.scale, problem.features, problem.labels, *rows):
+        digest = hashlib.sha256(json.dumps(texts).encode())
+        for array in arrays:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
-        return cls(asdict(settings), source, digest.hexdigest())
+        return cls(settings, source, digest.hexdigest())
 
 
 class Checkpoint:
-    """The file in the output folder ``path``; at most one in ``seconds``."""
+    """The file in the output folder ``path``; at most one in ``seconds``.
 
-    def __init__(self, path: Path, staging: Path, identity: Identity, seconds: float) -> None:
+    ``command`` is whose training it is of.
+    """
+
+    def __init__(
+        self, path: Path, staging: Path, identity: Identity, seconds: float, command: str
+    ) -> None:
+        self._command = command
         self.path = path / CHECKPOINT
         self._staged = staging / CHECKPOINT
         self._identity = identity
@@ -84,7 +95,8 @@ class Checkpoint:
         return arrays
 
     def _read(self) -> Arrays:
-        return read_archive(self.path, FORMAT, "a checkpoint")
+        form = FORMATS[self._command]
+        return read_archive(self.path, form, f"a checkpoint that `softstep {self._command}` wrote")
 
     def _check(self, saved: Identity) -> None:
         """Refuse other settings, naming each, and other data."""
@@ -109,21 +121,25 @@ class Checkpoint:
         return time.monotonic() - self._last >= self._wait
 
     def save(self, arrays: Arrays, started: float) -> None:
-        """Write ``arrays``, which were collected since ``started``, in place of the last one."""
+        """Write ``arrays``, which were collected since ``started``, in place of the last one.
+
+        RunError if that fails: the last one stays.
+        """
         archive: dict[str, Any] = {
-            "format": np.array(FORMAT),
+            "format": np.array(FORMATS[self._command]),
             "identity": np.array(json.dumps(asdict(self._identity))),
             **arrays,
         }
         try:
-            with open(self._staged, "wb") as file:
-                np.savez(file, **archive)
-            replace(self._staged, self.path)
+            with writing(self.path):
+                with open(self._staged, "wb") as file:
+                    np.savez(file, **archive)
+                replace(self._staged, self.path)
         finally:
             # Staged files are published as results.
             self._staged.unlink(missing_ok=True)
-        self._last = time.monotonic()
-        self._wait = max(self._seconds, PATIENCE * (self._last - started))
+            self._last = time.monotonic()
+            self._wait = max(self._seconds, PATIENCE * (self._last - started))
 
     def remove(self) -> None:
         """Remove the file: the training is finished, or led nowhere."""
@@ -132,5 +148,5 @@ class Checkpoint:
 
 def _option(name: str, value: Any) -> str:
     """Return a setting as the command line has it."""
-    values = value if isinstance(value, list) else [value]
+    values = value if isinstance(value, list) else [AUTO if value is None else value]
     return " ".join([f"--{name.replace('_', '-')}", *map(str, values)])
