@@ -11,28 +11,20 @@ import pytest
 
 from softstep.cli.data.corpus import read_corpus
 from tests.cli.command_line import COMMAND, arrays, contents, softstep
+from tests.cli.phrases import SMALL, train, write_phrases
 
-SMALL = ["--steps", "40", "--batch-size", "64", "--embedding", "8", "--hidden", "16"]
 HISTORY = ["step", "lr", "train_loss", "test_loss", "test_perplexity", "rows_per_second"]
-PHRASES = ["the cat sat .", "a dog ran far !", "we saw it", "they said no :"]
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of six files whose next word mostly follows from the last ones."""
+    """Return the folder of phrases, with files that are no text."""
     folder = tmp_path_factory.mktemp("text")
-    rng = np.random.default_rng(0)
-    for number in range(6):
-        words = " ".join(PHRASES[k] for k in rng.integers(len(PHRASES), size=300))
-        (folder / f"{number}.txt").write_text(words)
+    write_phrases(folder)
     (folder / "notes").mkdir()
     (folder / "notes" / "empty.md").write_text(" \n")
     (folder / "picture.bin").write_bytes(bytes(range(256)))
     return folder
-
-
-def train(text: Path, *words: str, cwd: Path) -> tuple[str, str]:
-    return softstep("lm", "--text", str(text), *SMALL, *words, cwd=cwd)
 
 
 def perplexities(stdout: str) -> tuple[float, float]:
@@ -141,34 +133,43 @@ def interrupt(text: Path, cwd: Path) -> tuple[int, str]:
     )
     with process:
         assert process.stderr is not None
+        last = ""
         for line in process.stderr:
+            last = line
             if "checkpoint      2/100000" in line:
-                break
-        process.send_signal(signal.SIGINT)
-        *_, last = process.stderr
+                process.send_signal(signal.SIGINT)
     return process.returncode, last
 
 
 def test_ctrl_c_keeps_every_step_and_an_earlier_result(text: Path, tmp_path: Path) -> None:
     status, message = interrupt(text, tmp_path)
     assert status == 130
-    pattern = r"softstep lm: interrupted after step (\d+) of 1000000: it is in (.*)\n"
+    pattern = (
+        r"softstep lm: interrupted after step (\d+) of 1000000: it is in (.*); "
+        r"--resume goes on from softstep-lm/checkpoint.npz\n"
+    )
     match = re.fullmatch(pattern, message)
     assert match and int(match[1]) >= 20
     before = contents(tmp_path / "softstep-lm")
-    assert sorted(before) == ["history.csv", "weights.npz"]
+    assert sorted(before) == ["checkpoint.npz", "history.csv", "weights.npz"]
     settings = str(arrays(tmp_path / "softstep-lm" / "weights.npz")["settings"])
     assert f'"steps_done": {match[1]}' in settings
+    assert interrupt(text, tmp_path)[0] == 2
+    (tmp_path / "softstep-lm" / "checkpoint.npz").unlink()
+    del before["checkpoint.npz"]
     assert interrupt(text, tmp_path)[0] == 130
     after = contents(tmp_path / "softstep-lm")
-    assert set(after) - set(before) == {"interrupted-history.csv", "interrupted-weights.npz"}
+    kept = {"checkpoint.npz", "interrupted-history.csv", "interrupted-weights.npz"}
+    assert set(after) - set(before) == kept
     assert all(after[name] == before[name] for name in before)
 
 
 REFUSED = {
-    "--text nowhere": "nowhere: expected a folder of text files, got nothing of this name",
-    "--text file.txt": "file.txt: expected a folder of text files, got a file",
-    "--text empty": "empty: expected two text files or more (.md .py .rst .txt), one to train and",
+    "--text nowhere": "nowhere: expected a text file or a folder of them (.md .py .rst .txt): No",
+    "--text empty": "empty: expected two words or more, got 0",
+    "--sample 3": "--sample, --prompt: expected --weights FILE, the model that is to write",
+    "--weights file.txt": "--weights: expected --text TEXT, to judge it by, or --sample N",
+    "--weights file.txt --sample 3": "file.txt: expected a weights file that `softstep lm` wrote,",
     "--text same": "same: expected two different words or more to train on, got one",
     "--lr 0": "argument --lr: expected a number > 0, got '0'",
     "--vocabulary 2": "argument --vocabulary: expected a whole number from 3",
@@ -195,8 +196,10 @@ def test_a_diverging_training_and_results_of_others_leave_no_trace(
     text: Path, tmp_path: Path
 ) -> None:
     words = ["lm", "--text", str(text), *SMALL, "--quiet"]
-    _, stderr = softstep(*words, "--lr", "1e30", cwd=tmp_path, status=1)
-    assert stderr.startswith("softstep lm: error: the training diverged: the loss is ")
+    # Beyond float32, and only far from anything useful.
+    for lr in ("1e30", "3000"):
+        _, stderr = softstep(*words, "--lr", lr, cwd=tmp_path, status=1)
+        assert stderr.startswith("softstep lm: error: the training diverged: the loss is ")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "softstep-lm").mkdir()
     np.savez(tmp_path / "softstep-lm" / "weights.npz", format=np.array("softstep-mlp-1"))

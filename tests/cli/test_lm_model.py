@@ -73,7 +73,7 @@ def test_the_standard_library_has_20_000_words() -> None:
     assert corpus.files > 300 and len(corpus.vocabulary) >= 20_000
     assert len(corpus.train.positions) > 1_000_000
     assert 0.04 < len(corpus.test.positions) / len(corpus.train.positions) < 0.3
-    assert corpus.unknown_share() < 0.2
+    assert corpus.test.unknown_share() < 0.2
 
 
 def loss_of(p: dict[str, np.ndarray], context: np.ndarray, target: np.ndarray) -> float:

@@ -51,7 +51,7 @@ def test_a_picture_that_cannot_be_drawn_costs_nothing_else(
     monkeypatch.setattr(output, "plot_training", half_a_picture)
     write_csv(tmp_path / "t.csv", "w,h,class", *["1,2,a", "3,4,b", "1,1,a", "3,5,b"] * 3)
     assert main(["train", "--data", "t.csv", "--plot", "--quiet"]) == 0
-    message = "warning: softstep-run/training.png: cannot be drawn: no picture today\n"
+    message = "warning: training.png: cannot be drawn: no picture today\n"
     assert capsys.readouterr().err.endswith(f"\nsoftstep train: {message}")
     written = sorted(path.name for path in (tmp_path / "softstep-run").iterdir())
     assert written == ["history.csv", "weights.npz"]

@@ -20,8 +20,7 @@ from softstep.cli.data.dataset import DATA_HELP
 from softstep.cli.data.load import Data, load
 from softstep.cli.data.options import add_choices, add_reading
 from softstep.cli.errors import InputError
-from softstep.cli.files.archive import Arrays
-from softstep.cli.files.checkpoint import CHECKPOINT, Checkpoint, Identity
+from softstep.cli.files.checkpoint import CHECKPOINT, Checkpoint, Identity, restoring
 from softstep.cli.files.figure import require_matplotlib
 from softstep.cli.files.results import OutputFolder, output_folder
 from softstep.cli.process.interrupts import Interrupted
@@ -169,7 +168,8 @@ def _run(args: argparse.Namespace, comm: Communicator) -> int:
                     checkpoint.refuse_leftover()
         with alike(comm):
             if args.resume:
-                _restore(trainer, from_first(comm, saved), args)
+                with restoring(Path(args.output) / CHECKPOINT):
+                    trainer.restore(from_first(comm, saved))
             if output is not None:
                 output.announce(trainer)
             kept = train(trainer, output.checkpoint if output else None, args.quiet)
@@ -190,14 +190,6 @@ def _identity(settings: Settings, data: Data) -> Identity:
     arrays = conversion.mean, conversion.scale, problem.features, problem.labels, *rows
     texts = [problem.classes, conversion.saved()]
     return Identity.of(asdict(settings), data.source, texts, arrays)
-
-
-def _restore(trainer: Trainer, arrays: Arrays, args: argparse.Namespace) -> None:
-    try:
-        trainer.restore(arrays)
-    except (KeyError, ValueError, TypeError) as error:
-        path = Path(args.output) / CHECKPOINT
-        raise InputError(f"--resume: {path}: cannot be used: {error}") from error
 
 
 def _advice(args: argparse.Namespace) -> str:

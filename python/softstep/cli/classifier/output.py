@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from dataclasses import asdict, dataclass
 
 from softstep.cli.classifier.plot import plot_training
@@ -16,6 +15,7 @@ from softstep.cli.classifier.weights import Weights
 from softstep.cli.data.load import Data
 from softstep.cli.data.split import Problem
 from softstep.cli.files.checkpoint import Checkpoint
+from softstep.cli.files.figure import drawn
 from softstep.cli.files.results import (
     HISTORY,
     PICTURE,
@@ -95,17 +95,12 @@ class Output:
             )
 
     def _draw(self, kept: Kept, trainer: Trainer, confusion: Counts) -> None:
-        """Draw the picture; what goes wrong with it costs nothing else."""
         picture, title = self.folder.staging / PICTURE, self._title(trainer)
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("default")
-                plot_training(picture, kept.history, confusion, self.problem.classes, title)
-            for warning in caught[:1]:
-                self._warn(f"{PICTURE}: {warning.message}")
-        except Exception as error:
-            picture.unlink(missing_ok=True)
-            self._warn(f"{self.folder.path / PICTURE}: cannot be drawn: {error}")
+        history, classes = kept.history, self.problem.classes
+        if fault := drawn(
+            picture, lambda: plot_training(picture, history, confusion, classes, title)
+        ):
+            self._warn(fault)
 
     def _warn(self, warning: str) -> None:
         print(f"softstep train: warning: {warning}", file=sys.stderr, flush=True)

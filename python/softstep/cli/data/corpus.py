@@ -1,11 +1,11 @@
-"""Text as numbers: words of the standard library's sources or of a folder, in two parts."""
+"""Text as numbers: words of the standard library's sources or of files, in two parts."""
 
 from __future__ import annotations
 
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,10 @@ class Part:
         before = np.arange(-self.context, 0)
         return self.words[positions[:, None] + before], self.words[positions].astype(np.int64)
 
+    def unknown_share(self) -> float:
+        """Return the share of the words that are outside the vocabulary."""
+        return float(np.mean(self.words[self.positions] == 0))
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -59,40 +63,28 @@ class Corpus:
         counts = np.bincount(words, minlength=len(self.vocabulary)) + 1
         return np.asarray(counts / counts.sum())
 
-    def unknown_share(self) -> float:
-        """Return the share of the held-out words that are outside the vocabulary."""
-        return float(np.mean(self.test.words[self.test.positions] == 0))
-
 
 def read_corpus(
-    folder: Path | None,
+    text: Path | None,
     most_words: int,
     context: int,
     test_fraction: float,
     rng: np.random.Generator,
 ) -> Corpus:
-    """Read the standard library, or ``folder``; hold out files with ``test_fraction`` of the words.
+    """Read the standard library, or ``text``, a file or a folder of them.
 
-    The vocabulary is `UNKNOWN` and the most frequent words of the training part, ``most_words`` in
-    all.
+    Files with ``test_fraction`` of the words are held out; of a single file its end. The vocabulary
+    is `UNKNOWN` and the most frequent words of the training part, ``most_words`` in all.
     """
-    root = Path(sysconfig.get_path("stdlib")) if folder is None else folder
-    source = "the standard library" if folder is None else str(folder)
-    if not root.is_dir():
-        got = "a file" if root.exists() else "nothing of this name"
-        raise InputError(f"{source}: expected a folder of text files, got {got}")
+    source = "the standard library" if text is None else str(text)
     known: dict[str, int] = {}
-    chosen_by = ((".py",), SKIPPED) if folder is None else (SUFFIXES, set[str]())
     texts = [
         np.fromiter((known.setdefault(word, len(known)) for word in words), np.int32)
-        for words in _texts(root, *chosen_by)
+        for words in words_of(text)
     ]
-    texts = [text for text in texts if text.size]
-    if len(texts) < 2:
-        raise InputError(
-            f"{source}: expected two text files or more ({' '.join(SUFFIXES)}), one to train and "
-            f"one to test, got {len(texts)} with words in them"
-        )
+    texts = [each for each in texts if each.size]
+    if sum(each.size for each in texts) < 2:
+        raise InputError(f"{source}: expected two words or more, got {sum(map(len, texts))}")
     test, train = _split(texts, test_fraction, rng)
     counts = np.bincount(np.concatenate(train), minlength=len(known))
     # Equal counts keep the order in which the words came.
@@ -106,6 +98,29 @@ def read_corpus(
     start = np.full(context, len(vocabulary), np.int32)
     parts = [_part([number[text] for text in texts], start) for texts in (train, test)]
     return Corpus(source, len(texts), vocabulary, *parts)
+
+
+def words_of(text: Path | None) -> Iterator[list[str]]:
+    """Yield the words of each file of ``text``, a file or a folder, or of the standard library."""
+    if text is None:
+        return _texts(Path(sysconfig.get_path("stdlib")), (".py",), SKIPPED)
+    if text.is_dir():
+        return _texts(text, SUFFIXES, set())
+    try:
+        # As a folder's files: in another encoding it still has its ASCII words.
+        return iter([WORD.findall(text.read_text("utf-8", errors="ignore"))])
+    except OSError as error:
+        raise InputError(
+            f"{text}: expected a text file or a folder of them ({' '.join(SUFFIXES)}): "
+            f"{error.strerror or error}"
+        ) from error
+
+
+def part_of(texts: Iterable[list[str]], vocabulary: Sequence[str], context: int) -> Part:
+    """Return texts as numbers of a ``vocabulary`` that is there already."""
+    number = {word: k for k, word in enumerate(vocabulary)}
+    coded = [np.array([number.get(word, 0) for word in words], np.int32) for words in texts]
+    return _part(coded, np.full(context, len(vocabulary), np.int32))
 
 
 def _texts(root: Path, suffixes: tuple[str, ...], skipped: set[str]) -> Iterator[list[str]]:
@@ -130,7 +145,14 @@ def _raise(error: OSError) -> None:
 def _split(
     texts: list[Words], fraction: float, rng: np.random.Generator
 ) -> tuple[list[Words], list[Words]]:
-    """Return the texts to test on, at random until they hold ``fraction``, and the others."""
+    """Return the texts to test on, at random until they hold ``fraction``, and the others.
+
+    A single text is cut.
+    """
+    if len(texts) == 1:
+        (text,) = texts
+        cut = min(max(round((1 - fraction) * text.size), 1), text.size - 1)
+        return [text[cut:]], [text[:cut]]
     order = rng.permutation(len(texts))
     sizes = np.cumsum([texts[k].size for k in order])
     count = 1 + int(np.searchsorted(sizes, fraction * sizes[-1]))

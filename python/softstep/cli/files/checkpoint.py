@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,15 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the file: the training is finished, or led nowhere."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Name the checkpoint ``path`` in the error of one that has other parts than expected."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"--resume: {path}: cannot be used: {error}") from error
 
 
 def _option(name: str, value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from softstep.cli.extras import demo_module
@@ -26,6 +28,18 @@ def new_figure(inches: tuple[float, float], title: str) -> Any:
     # A "$" in a name is one, and begins no formula.
     figure.suptitle(title, parse_math=False, fontfamily=fonts_for([title]))
     return figure
+
+
+def drawn(picture: Path, draw: Callable[[], None]) -> str:
+    """Call ``draw``, which writes ``picture``; return what went wrong: it costs nothing else."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            draw()
+    except Exception as error:
+        picture.unlink(missing_ok=True)
+        return f"{picture.name}: cannot be drawn: {error}"
+    return f"{picture.name}: {caught[0].message}" if caught else ""
 
 
 def fonts_for(texts: Iterable[str]) -> list[str]:

@@ -68,6 +68,13 @@ class LanguageModel:
         p = self.parameters
         return self.head.loss(self._forward(context), p["head_weight"], p["head_bias"], target)
 
+    def logits(self, context: Words) -> Floats:
+        """Return the logits of each word of the vocabulary after ``context`` (n, words)."""
+        p = self.parameters
+        result = np.empty((len(context), p["head_bias"].size), np.float32)
+        product(result, self._forward(context), p["head_weight"].T, p["head_bias"])
+        return result
+
     def loss_with_gradients(self, context: Words, target: Indices) -> float:
         """Return the mean loss; fill ``gradients``."""
         p, g, n = self.parameters, self.gradients, len(target)

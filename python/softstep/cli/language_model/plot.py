@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from softstep.cli.files.figure import PENALTY, TEST, TRAIN, finish, new_figure
-from softstep.cli.language_model.training import Checkpoint
+from softstep.cli.language_model.training import Measurement
 
 
-def plot_lm(path: Path, history: Sequence[Checkpoint], unigram_loss: float, title: str) -> None:
+def plot_lm(path: Path, history: Sequence[Measurement], unigram_loss: float, title: str) -> None:
     """Write the picture to ``path``: losses on the left, the same as perplexities on the right."""
     figure = new_figure((9, 5), title)
     axes = figure.subplots()

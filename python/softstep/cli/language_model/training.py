@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 import softstep as ss
 from softstep.cli.data.corpus import Corpus, Part, Positions, Words
-from softstep.cli.errors import RunError
+from softstep.cli.errors import Diverged
+from softstep.cli.files.archive import Arrays
 from softstep.cli.language_model.heads import DenseHead, FusedHead, Head
 from softstep.cli.language_model.model import LanguageModel, initial_lm
 from softstep.training.schedules import SCHEDULES
@@ -41,7 +43,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Measurement:
     """A row of the history. ``train_loss``: the average since the one before."""
 
     step: int
@@ -56,7 +58,7 @@ class Checkpoint:
 
 
 class Trainer:
-    """One training run; ``checkpoints`` runs it, ``model.parameters`` is its state."""
+    """One training run; ``checkpoints`` runs it, ``model.parameters`` are what it trains."""
 
     def __init__(self, settings: Settings, corpus: Corpus, rng: np.random.Generator) -> None:
         self.settings = settings
@@ -78,6 +80,9 @@ class Trainer:
         positions = corpus.test.positions
         self.sample = np.sort(rng.permutation(positions)[:SAMPLE])
         self._order: Positions = np.empty(0, np.int64)
+        self.history: list[Measurement] = []
+        # Since the last checkpoint.
+        self._loss_sum = self._seconds = 0.0
 
     def new_head(self) -> Head:
         """Return the head that the settings ask for."""
@@ -85,40 +90,83 @@ class Trainer:
             return DenseHead(self.rows, len(self.corpus.vocabulary))
         return FusedHead()
 
-    def checkpoints(self, on_rows: Callable[[int], None]) -> Iterator[Checkpoint]:
-        """Train, telling ``on_rows`` the rows of each batch; yield at each checkpoint."""
+    def checkpoints(self, on_rows: Callable[[int], None]) -> Iterator[Measurement]:
+        """Train on, telling ``on_rows`` the rows of each batch; yield at each checkpoint."""
         steps, parts = self.settings.steps, min(self.settings.checkpoints, self.settings.steps)
-        for part in range(1, parts + 1):
+        for part in range(len(self.history) + 1, parts + 1):
             # Divergence is reported as such, not as NumPy's warnings.
             with np.errstate(over="ignore", invalid="ignore"):
                 checkpoint = self._train_until(steps * part // parts, on_rows)
+            if part == parts:
+                self._judge(checkpoint)
             yield checkpoint
 
-    def _train_until(self, last: int, on_rows: Callable[[int], None]) -> Checkpoint:
-        first, loss_sum = self.optimiser.steps, 0.0
-        start = time.perf_counter()
-        for step in range(first, last):
-            rate = self.rate(step)
+    def _train_until(self, last: int, on_rows: Callable[[int], None]) -> Measurement:
+        for step in range(self.optimiser.steps, last):
+            start = time.perf_counter()
             loss = self.model.loss_with_gradients(*self.batch(self.rows))
             if not math.isfinite(loss):
-                raise RunError(
-                    f"the training diverged: the loss is {loss} in step {step + 1}; "
-                    f"expected a finite loss: try a smaller --lr than {self.settings.lr:g}"
-                )
-            self.optimiser.step(list(self.model.gradients.values()), lr=rate)
-            loss_sum += loss
+                raise self._diverged(loss, step + 1)
+            self.optimiser.step(list(self.model.gradients.values()), lr=self.rate(step))
+            self._loss_sum += loss
+            self._seconds += time.perf_counter() - start
             on_rows(self.rows)
-        seconds = time.perf_counter() - start
+        steps = last - (self.history[-1].step if self.history else 0)
         at_the_end = last == self.settings.steps
         test_loss = self.test_loss(self.corpus.test.positions if at_the_end else self.sample)
-        return Checkpoint(
+        checkpoint = Measurement(
             step=last,
-            lr=rate,
-            train_loss=loss_sum / (last - first),
+            lr=self.rate(last - 1),
+            train_loss=self._loss_sum / steps,
             test_loss=test_loss,
             test_perplexity=perplexity(test_loss),
-            rows_per_second=(last - first) * self.rows / seconds,
+            rows_per_second=steps * self.rows / self._seconds,
         )
+        self.history.append(checkpoint)
+        self._loss_sum = self._seconds = 0.0
+        return checkpoint
+
+    def _judge(self, last: Measurement) -> None:
+        """Raise if the model is worse, where it was trained, than one that knows nothing."""
+        if not last.train_loss < math.log(len(self.frequencies)):
+            raise self._diverged(last.train_loss, last.step)
+
+    def _diverged(self, loss: float, step: int) -> Diverged:
+        return Diverged(
+            f"the training diverged: the loss is {loss:.4g} in step {step}, that of guessing is "
+            f"{math.log(len(self.frequencies)):.4g}: try a smaller --lr than {self.settings.lr:g}"
+        )
+
+    def state(self) -> Arrays:
+        """Return all that `restore` needs to go on from here with the same bits."""
+        rng = self.rng.bit_generator.state
+        position = {"loss_sum": self._loss_sum, "seconds": self._seconds, "rng": rng}
+        optimiser = self.optimiser.state_dict()
+        return {
+            "position": np.array(json.dumps(position)),
+            "order": self._order,
+            "history": np.array([astuple(each) for each in self.history], np.float64),
+            **self.model.parameters,
+            **{f"optimizer.{name}": np.asarray(value) for name, value in optimiser.items()},
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go to where `state` was called; ValueError or KeyError if ``arrays`` are not its."""
+        optimiser = {
+            name.removeprefix("optimizer."): value
+            for name, value in arrays.items()
+            if name.startswith("optimizer.")
+        }
+        self.optimiser.load_state_dict(optimiser)
+        for name, values in self.model.parameters.items():
+            if arrays[name].shape != values.shape:
+                raise ValueError(f"{name}: expected {values.shape}, got {arrays[name].shape}")
+            np.copyto(values, arrays[name], casting="no")
+        self.history = [Measurement(int(step), *rest) for step, *rest in arrays["history"].tolist()]
+        self._order = arrays["order"]
+        position = json.loads(str(arrays["position"]))
+        self._loss_sum, self._seconds = position["loss_sum"], position["seconds"]
+        self.rng.bit_generator.state = position["rng"]
 
     def batch(self, rows: int) -> tuple[Words, Positions]:
         """Return the next ``rows`` words to train on, shuffled anew when all have been used."""
@@ -130,7 +178,7 @@ class Trainer:
 
     def test_loss(self, positions: Positions) -> float:
         """Return the mean loss of the held-out words at ``positions``."""
-        return _mean_loss(self.model, self.corpus.test, positions)
+        return mean_loss(self.model, self.corpus.test, positions)
 
     def unigram_loss(self) -> float:
         """Return the mean loss of all held-out words by their frequencies in the training part."""
@@ -138,7 +186,8 @@ class Trainer:
         return float(-np.mean(np.log(self.frequencies[part.words[part.positions]])))
 
 
-def _mean_loss(model: LanguageModel, part: Part, positions: Positions) -> float:
+def mean_loss(model: LanguageModel, part: Part, positions: Positions) -> float:
+    """Return the mean loss of the words of ``part`` at ``positions``."""
     total = sum(
         model.loss(*part.batch(positions[first : first + model.rows]))
         for first in range(0, len(positions), model.rows)

@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from softstep.cli.errors import InputError
+from softstep.cli.files.archive import read_archive
 from softstep.cli.language_model.model import Parameters
 
 FORMAT = "softstep-lm-1"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """Parameters, the words that they are of, and from how many a word is predicted."""
+
+    parameters: Parameters
+    vocabulary: list[str]
+    context: int
 
 
 def save_lm(
@@ -36,3 +48,34 @@ def is_lm_file(path: Path) -> bool:
             return str(archive["format"]) == FORMAT
     except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         return False
+
+
+def load_lm(path: Path) -> SavedModel:
+    """Read and check what `save_lm` wrote."""
+    what = "a weights file that `softstep lm` wrote"
+    arrays = read_archive(path, FORMAT, what)
+    try:
+        context = int(json.loads(str(arrays.pop("settings")))["context"])
+        vocabulary = arrays.pop("vocabulary").tolist()
+        del arrays["format"]
+        _check_shapes(arrays, len(vocabulary), context)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected {what}, got a part amiss: {error}") from error
+    return SavedModel(arrays, vocabulary, context)
+
+
+def _check_shapes(parameters: Parameters, words: int, context: int) -> None:
+    numbers = parameters["embedding"].shape[1]
+    expected = {"embedding": (words + 1, numbers), "head_bias": (words,)}
+    width = context * numbers
+    if "hidden_weight" in parameters:
+        hidden = parameters["hidden_bias"].size
+        expected |= {"hidden_weight": (width, hidden), "hidden_bias": (hidden,)}
+        width = hidden
+    expected["head_weight"] = (words, width)
+    for name, array in parameters.items():
+        if array.shape != expected[name] or array.dtype != np.float32:
+            raise ValueError(
+                f"{name}: expected float32 of shape {expected[name]}, got {array.dtype} of shape "
+                f"{array.shape}"
+            )

@@ -18,6 +18,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int, *args: object) -> None:
         super().__init__(*args)
+        self.number = number
         self.status = 128 + number
 
 
