@@ -66,7 +66,8 @@ template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept 
 }
 
 // Segments of the classes have the row shape only.
-template <class S> constexpr CrossEntropyKernels<S> kTable = {cross_entropy<S>, nullptr, nullptr};
+template <class S>
+constexpr CrossEntropyKernels<S> kTable = {cross_entropy<S>, nullptr, nullptr, nullptr};
 
 } // namespace
 

@@ -165,7 +165,7 @@ private:
     const double total = g * (mass + pull_mass + drift) / sum;
     if constexpr (!kDense)
       write_classes(total, [](Vec<T> p, Size) { return p; });
-    else if (target.spreads_evenly())
+    else if (spreads_evenly(task))
       write_classes(total,
                     [q = broadcast(static_cast<T>(g * spread))](Vec<T> p, Size) { return p - q; });
     else

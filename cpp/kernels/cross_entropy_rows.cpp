@@ -1,6 +1,7 @@
 // Cross-entropy with its gradient, classes adjacent (kRowShape), and of segments of the classes.
 #include "cross_entropy_row.hpp"
 #include "families.hpp"
+#include "row_groups.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
@@ -22,6 +23,8 @@ template <class S> void kept(const CrossEntropyTask<S>& task) {
 
 template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept {
   using T = Compute<S>;
+  if (takes_groups(task) && task.cols <= kGroupedClasses<T>)
+    return cross_entropy_groups(task);
   if (task.dlogits.data && keeps_exponentials(task) && task.points <= 1)
     return kept(task);
   task.options.softcap == 0 ? for_each_row<Remade<S, ScaledShift<T>>>(task)
@@ -54,8 +57,16 @@ template <class S> void finish(const CrossEntropyTask<S>& task) noexcept {
                             : finish_segments<S, CappedShift<T>>(task);
 }
 
+// Measured: docs/design/0009-lane-kernels.md. At least the lanes of a vector, less one.
+template <class S> Size lane_classes(const CrossEntropyTask<S>& task) noexcept {
+  constexpr bool kWide = kVectorBytes == 64;
+  if (!takes_groups(task))
+    return 64;
+  return kKeepsExponentials<S> ? (kWide ? 32 : 20) : (kWide ? 24 : 12);
+}
+
 template <class S>
-constexpr CrossEntropyKernels<S> kTable = {cross_entropy<S>, sweep<S>, finish<S>};
+constexpr CrossEntropyKernels<S> kTable = {cross_entropy<S>, sweep<S>, finish<S>, lane_classes<S>};
 
 } // namespace
 

@@ -157,6 +157,9 @@ template <class S> struct CrossEntropyKernels {
   Kernel cross_entropy;
   Kernel sweep;  // of a segment: its sums alone
   Kernel finish; // of a segment: loss, lse, nll and dlogits from the sums of the whole row
+  // Up to so many classes the lane shape is the faster one for the task. Which rows and how many
+  // does not matter.
+  Size (*lane_classes)(const CrossEntropyTask<S>&) noexcept;
 };
 template <class T> struct HingeKernels {
   void (*hinge)(const HingeTask<T>&) noexcept;

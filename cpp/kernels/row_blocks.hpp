@@ -65,7 +65,8 @@ SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
 // an array that lambdas share in memory.
 template <class T> struct FourSums {
   Vec<T> a{}, b{}, c{}, d{};
-  SOFTSTEP_INLINE T total() const { return reduce<T>((a + b) + (c + d)); }
+  SOFTSTEP_INLINE Vec<T> lanes() const { return (a + b) + (c + d); }
+  SOFTSTEP_INLINE T total() const { return reduce<T>(lanes()); }
   // The next of four additions, by two or by four sums: after four, each is in its place again.
   template <bool kFour = true> SOFTSTEP_INLINE void take(Vec<T> v) {
     const Vec<T> next = a + v;
@@ -79,7 +80,7 @@ template <class T> struct FourSums {
 
 // Sum of f(i) over begin <= i < end, where f returns a vector. The bits do not depend on the body.
 template <class T, Body kBody = Body::kShort, class F>
-SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
+SOFTSTEP_INLINE Vec<T> sum_lanes_of_row(Size begin, Size end, F f) {
   constexpr Size w = kLanes<T>;
   FourSums<T> sum;
   Size i = begin;
@@ -99,11 +100,16 @@ SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
     sum.a += f(i);
   if (i < end)
     sum.b += select<T>(last_lanes<T>(end - i), f(end - w), Vec<T>{});
-  return sum.total();
+  return sum.lanes();
 }
 
-template <class S> SOFTSTEP_INLINE Compute<S> max_row(const S* x, Size begin, Size end) {
-  using T = Compute<S>;
+template <class T, Body kBody = Body::kShort, class F>
+SOFTSTEP_INLINE T sum_row(Size begin, Size end, F f) {
+  return reduce<T>(sum_lanes_of_row<T, kBody>(begin, end, f));
+}
+
+template <class S, class T = Compute<S>>
+SOFTSTEP_INLINE Vec<T> max_lanes_of_row(const S* x, Size begin, Size end) {
   constexpr Size w = kLanes<T>;
   Vec<T> a = broadcast<T>(-kInfinity<T>), b = a, c = a, d = a;
   Size i = begin;
@@ -117,7 +123,10 @@ template <class S> SOFTSTEP_INLINE Compute<S> max_row(const S* x, Size begin, Si
     a = max(load(x + i), a);
   if (i < end)
     b = max(load(x + end - w), b);
-  return reduce_max<T>(max(max(a, b), max(c, d)));
+  return max(max(a, b), max(c, d));
+}
+template <class S> SOFTSTEP_INLINE Compute<S> max_row(const S* x, Size begin, Size end) {
+  return reduce_max<Compute<S>>(max_lanes_of_row(x, begin, end));
 }
 
 // The first class that has the value, which one has.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #define SOFTSTEP_INLINE [[gnu::always_inline]] inline
 #define SOFTSTEP_INLINE_LAMBDA __attribute__((always_inline)) // between parameters and body
@@ -93,15 +94,24 @@ template <class V> SOFTSTEP_INLINE V max(V a, V b) { return a > b ? a : b; }
 // One rounding where the level has an FMA (-ffp-contract=fast), two on x86_64_v2.
 template <class V> SOFTSTEP_INLINE V fma(V a, V b, V c) { return a * b + c; }
 
+template <class T, Size Bytes> struct HalvesOf {
+  typename VecOf<T, Bytes / 2>::type low, high;
+};
+template <class T, Size Bytes, int... kIndex>
+SOFTSTEP_INLINE HalvesOf<T, Bytes> halves(typename VecOf<T, Bytes>::type v,
+                                          std::integer_sequence<int, kIndex...>) {
+  constexpr int n = sizeof...(kIndex);
+  return {__builtin_shufflevector(v, v, kIndex...), __builtin_shufflevector(v, v, (n + kIndex)...)};
+}
+
 // Lanes are folded by halves, so that the order of the additions is that of the level, always.
 template <class T, Size Bytes, class Combine>
 SOFTSTEP_INLINE T fold(typename VecOf<T, Bytes>::type v, Combine combine) {
   if constexpr (Bytes == 2 * sizeof(T)) {
     return combine(v[0], v[1]);
   } else {
-    typename VecOf<T, Bytes / 2>::type low, high;
-    std::memcpy(&low, &v, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    const auto [low, high] = halves<T, Bytes>(
+        v, std::make_integer_sequence<int, static_cast<int>(Bytes / 2 / sizeof(T))>{});
     return fold<T, Bytes / 2>(combine(low, high), combine);
   }
 }

@@ -1,6 +1,6 @@
 // Softmax family, classes adjacent (kRowShape): lanes run along the classes of one row.
 #include "families.hpp"
-#include "row_sweep.hpp"
+#include "row_groups.hpp"
 
 namespace softstep::KERNEL_ISA {
 namespace {
@@ -89,6 +89,12 @@ void by_scale(const SoftmaxTask<S>& task) noexcept {
     if (task.scale == 1)
       return for_each_row<Row<S, UnitShift<T>>>(task);
   for_each_row<Row<S, ScaledShift<T>>>(task);
+}
+
+template <class S> void softmax_rows(const SoftmaxTask<S>& task) noexcept {
+  if (task.cols <= kGroupedClasses<Compute<S>>)
+    return softmax_groups(task);
+  by_scale<ProbabilityRow>(task);
 }
 
 // H = log s - (sum of e u) / s with u = (x - max) * scale, e = exp(u), s = sum of e; 0 * -inf is 0.
@@ -230,11 +236,10 @@ template <class S> void logsumexp_segment(const SoftmaxTask<S>& task) noexcept {
 }
 
 template <class S>
-constexpr SoftmaxKernels<S> kTable = {by_scale<ProbabilityRow, S>, by_scale<LogProbabilityRow, S>,
-                                      by_scale<LogSumRow, S>,      entropy_rows<S>,
-                                      softmax_backward_rows<S>,    log_softmax_backward_rows<S>,
-                                      softmax_segment<S>,          log_softmax_segment<S>,
-                                      logsumexp_segment<S>};
+constexpr SoftmaxKernels<S> kTable = {
+    softmax_rows<S>,    by_scale<LogProbabilityRow, S>, by_scale<LogSumRow, S>,
+    entropy_rows<S>,    softmax_backward_rows<S>,       log_softmax_backward_rows<S>,
+    softmax_segment<S>, log_softmax_segment<S>,         logsumexp_segment<S>};
 
 } // namespace
 

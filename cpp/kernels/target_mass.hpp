@@ -15,6 +15,12 @@ template <class S> SOFTSTEP_INLINE bool has_dense_mass(const CrossEntropyTask<S>
   return has_probabilities(task) || task.options.smooths();
 }
 
+// The dense mass, if there is any, is the same for all classes.
+template <class S> SOFTSTEP_INLINE bool spreads_evenly(const CrossEntropyTask<S>& task) {
+  return !has_probabilities(task) && !task.weight && !task.options.smooths_allowed() &&
+         !task.options.smooths_others();
+}
+
 // Whether the exponentials can be kept between the sweeps, in dlogits or the scratch. Otherwise
 // they are made again, from the logits.
 template <class S> SOFTSTEP_INLINE bool keeps_exponentials(const CrossEntropyTask<S>& task) {
@@ -108,11 +114,6 @@ template <class S> struct RowTarget {
     return {there, keep() * sums.mass + sums.point_mass + spread * sums.smoothed_mass - there};
   }
 
-  // The dense mass, if there is any, is the same for all classes.
-  SOFTSTEP_INLINE bool spreads_evenly() const {
-    return !has_probabilities(task) && !task.weight && !task.options.smooths_allowed() &&
-           !task.options.smooths_others();
-  }
   SOFTSTEP_INLINE bool is_smoothed(Size c, T logit) const {
     return !(task.options.smooths_allowed() && logit == -kInfinity<T>) &&
            !(task.options.smooths_others() && c == point(0));
@@ -175,7 +176,7 @@ template <class S> struct RowGathered {
       probability.template add<T>(begin, end, [&](Size i) { return target.probability(i); }, u);
     if (!target.task.options.smooths())
       return;
-    if (target.spreads_evenly()) {
+    if (spreads_evenly(target.task)) {
       smoothed.mass += static_cast<double>(end - begin);
       smoothed.moment += static_cast<double>(sum_row<T, kLogits>(begin, end, u));
       finite += static_cast<double>(end - begin);

@@ -153,8 +153,9 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
   const auto on_tile = [&](const RowTile<S, Q>& tile) {
     kernels.cross_entropy[tile.shape]->cross_entropy(task_of(problem, tile, factors, results));
   };
-  for_each_tile(problem.rows, {kCrossEntropyLaneClasses, needs_scratch ? 2 * problem.rows.cols : 0},
-                on_tile);
+  const Size lane_classes =
+      kernels.cross_entropy[kRowShape]->lane_classes(task_of(problem, {}, factors, results));
+  for_each_tile(problem.rows, {lane_classes, needs_scratch ? 2 * problem.rows.cols : 0}, on_tile);
   return reduced(problem, denominators, results);
 }
 

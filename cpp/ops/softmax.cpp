@@ -25,8 +25,9 @@ typename SoftmaxKernels<S>::Kernel kernel_of(SoftmaxOp op, const SoftmaxKernels<
 }
 
 template <class S> Size lane_classes_of(SoftmaxOp op) {
-  const bool backward = op == SoftmaxOp::kSoftmaxBackward || op == SoftmaxOp::kLogSoftmaxBackward;
-  return std::is_same_v<S, float> && !backward ? kSoftmaxLaneClasses : kLaneClasses;
+  const bool takes_logs =
+      op == SoftmaxOp::kLogSoftmax || op == SoftmaxOp::kLogSumExp || op == SoftmaxOp::kEntropy;
+  return std::is_same_v<S, float> && takes_logs ? kLogLaneClasses : kLaneClasses;
 }
 
 template <class S>
