@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from in_turns import ask, start
 
 CALLS = 2000
 
@@ -52,20 +52,6 @@ def child() -> None:
         print((time.perf_counter() - begin) / CALLS * 1e6, flush=True)
 
 
-def start(folder: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(folder).resolve())}
-    command = [sys.executable, __file__, "--child"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-
-
-def ask(process: subprocess.Popen[str], name: str) -> float:
-    assert process.stdin and process.stdout
-    process.stdin.write(name + "\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of the old and the new build")
@@ -76,7 +62,10 @@ def main() -> None:
     if arguments.child:
         return child()
     names = list(cases())
-    builds = {which: start(f) for which, f in zip(("old", "new"), arguments.folders, strict=True)}
+    builds = {
+        which: start(__file__, f)
+        for which, f in zip(("old", "new"), arguments.folders, strict=True)
+    }
     samples: dict[str, dict[str, list[float]]] = {n: {b: [] for b in builds} for n in names}
     for number in range(arguments.rounds):
         for name in names:
