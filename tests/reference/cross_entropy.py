@@ -118,7 +118,7 @@ def cross_entropy_results(
         # The z-loss's mean is over rows, without class weights.
         z_factor = factor if denominator is not None or not factor else 1 / s[kept].sum()
 
-    logp, lse = log_probabilities(z)
+    logp, lse = log_probabilities(capped, temperature)
     pull = q  # what q is in the gradient
     if gamma:
         assert point is not None, "gamma: needs class targets"
@@ -139,7 +139,7 @@ def cross_entropy_results(
     nll, z_term = np.where(kept, nll, 0.0), np.where(kept, z_term, 0.0)
 
     # (sum q) p - q, with p - 1 = expm1(log p): no cancellation where p is nearly 1.
-    p = probabilities(z)
+    p = probabilities(capped, temperature)
     dz = factor * ((pull.sum(axis=-1, keepdims=True) - pull) * p + pull * np.expm1(logp))
     if z_loss:
         dz += 2 * z_factor * z_loss * lse[..., None] * p
@@ -175,7 +175,7 @@ def cross_entropy_results(
         "dlogits": np.moveaxis(dz * slope / temperature, -1, axis),
         "lse": np.where(kept, lse, 0.0),
         "z_loss": reduced(np.zeros(rows), z_term),
-        "entropy": np.where(kept, entropies(z), 0.0),
+        "entropy": np.where(kept, entropies(capped, temperature), 0.0),
         "argmax": argmax,
         "correct": int((kept & (argmax == target)).sum()) if point is not None else None,
         "target_log_prob": own,

@@ -11,60 +11,64 @@ Axis = int | tuple[int, ...] | None
 quiet = np.errstate(all="ignore")  # inf - inf is a NaN on purpose
 
 
-def classes_last(x: ArrayLike, axis: int, temperature: float = 1.0) -> Array:
+def classes_last(x: ArrayLike, axis: int) -> Array:
     # Contiguous, because NumPy sums in pairs along adjacent elements only.
-    return np.ascontiguousarray(np.moveaxis(np.asarray(x, np.float64), axis, -1)) / temperature
+    return np.ascontiguousarray(np.moveaxis(np.asarray(x, np.float64), axis, -1))
 
 
 @quiet
-def _top_and_rest(z: Array) -> tuple[Array, Array]:
-    """Split logsumexp in max + log1p(what the other classes add): small remainders survive."""
-    top = z.max(axis=-1, keepdims=True, initial=-np.inf)
-    ascending = np.sort(np.exp(z - top), axis=-1)
+def _shifted(x: Array, temperature: float) -> tuple[Array, Array, Array]:
+    """Return u = (x - max) / T, and logsumexp(x / T) in two parts, max / T and a log1p.
+
+    The maximum goes before the division: two rounded quotients would leave a rounding of their own
+    size in a small difference. The log1p is that of what the other classes add: small ones survive.
+    """
+    top = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    u = (x - top) / temperature
+    ascending = np.sort(np.exp(u), axis=-1)
     rest = np.log1p(ascending[..., :-1].sum(axis=-1, keepdims=True))
-    return top, np.where(np.isinf(top), 0.0, rest)
+    return u, top / temperature, np.where(np.isinf(top), 0.0, rest)
 
 
 @quiet
-def log_probabilities(z: Array) -> tuple[Array, Array]:
-    top, rest = _top_and_rest(z)
-    return (z - top) - rest, (top + rest)[..., 0]
+def log_probabilities(x: Array, temperature: float = 1.0) -> tuple[Array, Array]:
+    u, top, rest = _shifted(x, temperature)
+    return u - rest, (top + rest)[..., 0]
 
 
 @quiet
-def probabilities(z: Array) -> Array:
-    top, _ = _top_and_rest(z)
-    e = np.exp(z - top)
+def probabilities(x: Array, temperature: float = 1.0) -> Array:
+    e = np.exp(_shifted(x, temperature)[0])
     return e / e.sum(axis=-1, keepdims=True)
 
 
 @quiet
-def entropies(z: Array) -> Array:
-    """-sum p log p = rest + sum p (max - z), a sum of terms >= 0; 0 log 0 = 0."""
-    top, rest = _top_and_rest(z)
-    p = probabilities(z)
-    return np.asarray(rest[..., 0] + np.where(p == 0, 0.0, p * (top - z)).sum(axis=-1))
+def entropies(x: Array, temperature: float = 1.0) -> Array:
+    """-sum p log p = rest - sum p u, a sum of terms >= 0; 0 log 0 = 0."""
+    u, _, rest = _shifted(x, temperature)
+    p = probabilities(x, temperature)
+    return np.asarray(rest[..., 0] - np.where(p == 0, 0.0, p * u).sum(axis=-1))
 
 
 def softmax(x: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
-    return np.moveaxis(probabilities(classes_last(x, axis, temperature)), -1, axis)
+    return np.moveaxis(probabilities(classes_last(x, axis), temperature), -1, axis)
 
 
 def log_softmax(x: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
-    return np.moveaxis(log_probabilities(classes_last(x, axis, temperature))[0], -1, axis)
+    return np.moveaxis(log_probabilities(classes_last(x, axis), temperature)[0], -1, axis)
 
 
 def logsumexp(
     x: ArrayLike, *, axis: int = -1, temperature: float = 1.0, keepdims: bool = False
 ) -> Array:
-    _, lse = log_probabilities(classes_last(x, axis, temperature))
+    _, lse = log_probabilities(classes_last(x, axis), temperature)
     return np.expand_dims(lse, axis) if keepdims else lse
 
 
 def entropy(
     logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0, keepdims: bool = False
 ) -> Array:
-    h = entropies(classes_last(logits, axis, temperature))
+    h = entropies(classes_last(logits, axis), temperature)
     return np.expand_dims(h, axis) if keepdims else h
 
 

@@ -53,7 +53,7 @@ def bounds(x: Any, target: Any, o: dict[str, Any], exact: dict[str, Any]) -> dic
         slope = 1 / np.cosh(logits / softcap) ** 2
         slope_error = unit * (1 + 2 * np.abs(np.where(slope > 0, logits / softcap, 0)))
     z = capped / temperature
-    logp, lse = log_probabilities(z)
+    logp, lse = log_probabilities(capped, temperature)
     magnitude = np.abs(np.where(np.isfinite(z), z, 0)).max(axis=-1, initial=0)
     distance = np.where(np.isfinite(logp), -logp, 0.0)
     p = np.nan_to_num(np.exp(logp))
