@@ -57,7 +57,7 @@ template <class S> void finish(const CrossEntropyTask<S>& task) noexcept {
                             : finish_segments<S, CappedShift<T>>(task);
 }
 
-// Measured: docs/design/0009-lane-kernels.md. At least the lanes of a vector, less one.
+// Measured: docs/design/0014-row-groups.md. At least the lanes of a vector, less one.
 template <class S> Size lane_classes(const CrossEntropyTask<S>& task) noexcept {
   constexpr bool kWide = kVectorBytes == 64;
   if (!takes_groups(task))

@@ -14,7 +14,8 @@ namespace softstep::ops {
 // to be transposed first. It must be at least the lanes of the widest vector (16 float32): the row
 // shape takes no shorter rows.
 inline constexpr Size kLaneClasses = 32;
-// log_softmax, logsumexp and entropy in float32. Their float64 loses by lanes there (x86_64_v2, v3).
+// log_softmax, logsumexp and entropy in float32. Their float64 loses by lanes there (x86_64_v2,
+// v3).
 inline constexpr Size kLogLaneClasses = 40;
 
 // Up to so many rows, each of this many classes for every row, are shared by threads, a segment of
