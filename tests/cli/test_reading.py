@@ -76,6 +76,7 @@ WRITTEN = {
     ),
     "mark": ("\ufeff" + TABLE, NAMES, []),
     "quotes": (QUOTED, NAMES, []),
+    "single quotes": (QUOTED.replace('"', "'"), NAMES, ["quoted by '"]),
     "padded": (TABLE.replace(",", " ,  "), NAMES, []),
     "windows": (TABLE.replace("\n", "\r\n"), NAMES, []),
     "mac": (TABLE.replace("\n", "\r"), NAMES, []),

@@ -132,6 +132,14 @@ def test_truth_values_as_labels_keep_their_names(tmp_path: Path) -> None:
             "columns: left out: 1 empty row\n",
         ),
         (
+            [",w,h,class", *[f"{k * k % 101},{k % 2},{k % 3},{'ab'[k % 2]}" for k in range(12)]],
+            "columns: left out: a column without a name (numbers the rows)\n",
+        ),
+        (
+            ["who,w,class", *["O'Brien,1,a", "Jo,2,b", "'Li,3,a", "O'Brien,1,b"] * 3],
+            "columns: one-hot: who (3)\n",
+        ),
+        (
             [",w,h,class", *[f"{k},{k % 2},{k % 3},{'ab'[k % 2]}" for k in range(12)]],
             "columns: left out: a column without a name (numbers the rows)\n",
         ),

@@ -76,6 +76,8 @@ class Dialect:
             said.append(f"read as {self.encoding}")
         if self.comment == "#":
             said.append("lines with # left out")
+        if self.quote == "'":
+            said.append("quoted by '")
         if self.decimal_comma:
             said.append("decimal commas")
         return said
@@ -102,14 +104,15 @@ def find_dialect(
         separator = BY_NAME.get(reading.separator.lower(), reading.separator)
     else:
         separator = excel[1] if excel else _separator(table)
-    dialect = Dialect(encoding, separator, comment, skipped=skipped)
+    quote = _quote(table, separator)
+    dialect = Dialect(encoding, separator, comment, quote, skipped=skipped)
     cells = [cell for row in cut(table, dialect) for cell in row]
     padded = separator != SPACES and any(
         re.search(rf"{re.escape(separator)} |[^\s] +{re.escape(separator)}|^ | $", line)
         for line in table
     )
     comma = separator != "," and _decimal_comma(cells)
-    return Dialect(encoding, separator, comment, '"', padded, comma, skipped), lines[skipped:]
+    return Dialect(encoding, separator, comment, quote, padded, comma, skipped), lines[skipped:]
 
 
 def is_comment(line: str, comment: str) -> bool:
@@ -121,7 +124,9 @@ def cut(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
     """Return the cells of ``lines``, without the spaces around them."""
     spaces = dialect.separator == SPACES
     if spaces:
-        lines = [" ".join(line.split()) if '"' not in line else line.strip() for line in lines]
+        lines = [
+            " ".join(line.split()) if dialect.quote not in line else line.strip() for line in lines
+        ]
     reader = csv.reader(
         lines, delimiter=dialect.separator, quotechar=dialect.quote, skipinitialspace=True
     )
@@ -171,7 +176,7 @@ def _separator(lines: Sequence[str]) -> str:
     """Return the separator under which the lines have as many cells, and the most numbers."""
     scores = {}
     for separator in (*SEPARATORS, SPACES):
-        rows = cut(lines, Dialect("utf-8", separator, ""))
+        rows = cut(lines, Dialect("utf-8", separator, "", _quote(lines, separator)))
         # Cells after the last separator of a line may be missing in the header.
         widths = Counter(len(row) for row in rows)
         width, count = widths.most_common(1)[0] if widths else (1, 0)
@@ -187,6 +192,16 @@ def _separator(lines: Sequence[str]) -> str:
                 separator != SPACES,
             )
     return max(scores, key=lambda separator: scores[separator]) if scores else ","
+
+
+def _quote(lines: Sequence[str], separator: str) -> str:
+    """Return "'" if it is around cells, and not just a sign in some as in O'Brien."""
+    cut_at = r"\s" if separator == SPACES else re.escape(separator)
+    if any(re.search(rf'(?:^|{cut_at})\s*"', line) for line in lines):
+        return '"'
+    begins = [len(re.findall(rf"(?:^|{cut_at})\s*'", line)) for line in lines]
+    ends = [len(re.findall(rf"'\s*(?:{cut_at}|$)", line)) for line in lines]
+    return "'" if begins == ends and any(begins) else '"'
 
 
 def _decimal_comma(cells: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from softstep.cli.data.column import MISSING, TRUTHS, Column, Texts, interpreted
+from softstep.cli.data.column import MISSING, TRUTHS, Column, Numbers, Texts, interpreted
 from softstep.cli.data.label import GIVEN, LABEL_NAMES, Label, find_label
 from softstep.cli.data.suspicion import counts
 from softstep.cli.data.table import Table
@@ -121,7 +121,12 @@ def _index_columns(table: Table, label: Label, kept: set[str], changes: Changes)
     for column in table.columns:
         if not table.named or column.name in {label.name, *kept}:
             continue
-        numbers = counts(column) or (isinstance(column, Texts) and _differs(column))
+        if isinstance(column, Texts):
+            numbers = _differs(column)
+        else:
+            # The rows of a part of a table have kept their numbers.
+            first = column is table.columns[0]
+            numbers = counts(column) or (first and _whole_and_different(column))
         if numbers and column.name.strip().lower() in UNNAMED:
             changes.add("left out", f"{column.name or NAMELESS} (numbers the rows)")
             found.add(column.name)
@@ -132,6 +137,13 @@ def _differs(column: Texts) -> bool:
     """Return whether nearly every row has a text of its own."""
     present = int(np.count_nonzero(~column.missing()))
     return len(column.used().levels) > 0.9 * present
+
+
+def _whole_and_different(column: Numbers) -> bool:
+    """Return whether every row has a whole number of its own."""
+    values = column.values
+    whole = bool((np.trunc(values) == values).all())
+    return whole and len(np.unique(values)) == len(values)
 
 
 def _labelled(table: Table, label: Label, changes: Changes) -> tuple[Table, Label]:
