@@ -68,8 +68,8 @@ py::object CrossEntropyParts::run(const py::array& logits, py::ssize_t begin,
   const py::array losses(compute_dtype(logits), std::vector<py::ssize_t>{logits.shape(0)});
   const CrossEntropyOperands operands{logits, axis_of(logits), pointer(given),
                                       with_gradient ? &logits : nullptr};
-  const double loss = call_.with_problem(operands, begin, [&](auto problem) {
-    using T = typename decltype(problem)::T;
+  const double loss = call_.with_problem(operands, begin, [&](const auto& problem) {
+    using T = typename std::remove_cvref_t<decltype(problem)>::T;
     ops::RowResults<T> results{};
     results.loss = data_of<T>(losses);
     results.lse = row_result<T>(extra, "lse", logits);
@@ -77,12 +77,8 @@ py::object CrossEntropyParts::run(const py::array& logits, py::ssize_t begin,
     results.entropy = row_result<T>(extra, "entropy", logits);
     results.dtemperature = row_result<T>(extra, "dtemperature", logits);
     results.argmax = row_result<std::int32_t>(extra, "argmax", logits);
-    // Both parts of the loss are divided by the same number.
-    const double divisor = call_.denominators.loss;
-    if (problem.options.z_loss != 0 && divisor != 0 && call_.denominators.z_loss != 0)
-      problem.options.z_loss = problem.options.z_loss * divisor / call_.denominators.z_loss;
     const GilReleased unlocked;
-    return ops::cross_entropy(problem, {divisor, divisor}, results);
+    return ops::cross_entropy(problem, call_.denominators, results);
   });
   return call_.options.reduction == Reduction::kNone ? py::object(losses) : py::float_(loss);
 }

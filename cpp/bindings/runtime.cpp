@@ -55,6 +55,7 @@ void register_runtime(py::module_& m) {
   m.def(
       "as_array", [](const py::object& object, const char* name) { return as_numpy(object, name); },
       py::arg("object"), py::arg("name"));
+  m.def("refuse_masked", &refuse_masked, py::arg("object"), py::arg("name"));
   m.def(
       "exp",
       [](const py::array& x) {

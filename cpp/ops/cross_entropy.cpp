@@ -2,6 +2,7 @@
 
 #include "ops/segments.hpp"
 #include "ops/sum.hpp"
+#include "ops/weights.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -142,6 +143,11 @@ MeanDenominators mean_denominators(const CrossEntropyProblem<S, Q>& problem) {
 template <class S, class Q>
 double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenominators& denominators,
                      const RowResults<Compute<S>>& results) {
+  if (const WeightsNearOne near(problem, denominators); near.changed()) {
+    const double loss = cross_entropy(near.of(problem), near.denominators, results);
+    near.restore(results.dtemperature, problem.rows.rows);
+    return loss;
+  }
   if (segments_of(problem.rows) > 1 && segments_can(results)) {
     std::vector<RowSums> sums(static_cast<std::size_t>(problem.rows.rows));
     sweep_cross_entropy(problem, sums.data());
@@ -160,7 +166,12 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
 }
 
 template <class S, class Q>
-void sweep_cross_entropy(const CrossEntropyProblem<S, Q>& problem, RowSums* sums) {
+void sweep_cross_entropy(const CrossEntropyProblem<S, Q>& given, RowSums* sums) {
+  // What other segments have is not known here, but the sums are double.
+  const NearOne<Compute<S>> classes(given.weight, given.rows.cols,
+                                    largest_of(given.weight, given.rows.cols));
+  auto problem = given;
+  problem.weight = classes.data();
   const auto sweep = dispatch::active_for<S>().cross_entropy[kRowShape]->sweep;
   const auto on_segment = [&](const RowTile<S, Q>& tile, const Segment& segment, RowSums* to) {
     auto task = task_of(problem, tile, {}, {});
@@ -168,12 +179,18 @@ void sweep_cross_entropy(const CrossEntropyProblem<S, Q>& problem, RowSums* sums
     sweep(task);
   };
   sweep_segments(problem.rows, scale_of(problem), sums, on_segment);
+  if (classes.factor() != 1)
+    scale_masses(sums, problem.rows.rows, 1 / classes.factor());
 }
 
 template <class S, class Q>
 double finish_cross_entropy(const CrossEntropyProblem<S, Q>& problem,
                             const MeanDenominators& denominators, RowSums* sums,
                             const RowResults<Compute<S>>& results) {
+  if (const WeightsNearOne near(problem, denominators); near.changed()) {
+    scale_masses(sums, problem.rows.rows, near.classes.factor());
+    return finish_cross_entropy(near.of(problem), near.denominators, sums, results);
+  }
   const auto finish = dispatch::active_for<S>().cross_entropy[kRowShape]->finish;
   const auto factors = factors_of(problem, denominators);
   for_each_segment(problem.rows, [&](const RowTile<S, Q>& tile, const Segment& segment) {

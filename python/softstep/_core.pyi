@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from softstep._typing import FloatArray
 
 def as_array(object: Any, name: str) -> NDArray[Any]: ...
+def refuse_masked(object: Any, name: str) -> None: ...
 
 # Softmax family
 def softmax(

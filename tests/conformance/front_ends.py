@@ -87,7 +87,7 @@ def head_shards(x: Any, target: Any, **options: Any) -> Result:
     return loss, gradients.dhidden
 
 
-def _tensor(array: Any) -> Any:
+def tensor(array: Any) -> Any:
     """A tensor with the strides of the array, where PyTorch has such."""
     import torch
 
@@ -107,16 +107,16 @@ def _numpy(tensor: Any, dtype: Any) -> Any:
     return tensor.numpy()
 
 
-def _torch_options(options: dict[str, Any]) -> dict[str, Any]:
+def torch_options(options: dict[str, Any]) -> dict[str, Any]:
     tensors = ("target_probabilities", "weight", "sample_weight")
-    return {k: _tensor(v) if k in tensors else v for k, v in options.items()}
+    return {k: tensor(v) if k in tensors else v for k, v in options.items()}
 
 
 def torch(x: Any, target: Any, **options: Any) -> Result:
     import softstep.torch as st
 
-    logits = _tensor(x).requires_grad_()
-    loss = st.cross_entropy(logits, _tensor(target), reduction="none", **_torch_options(options))
+    logits = tensor(x).requires_grad_()
+    loss = st.cross_entropy(logits, tensor(target), reduction="none", **torch_options(options))
     loss.sum().backward()
     return loss.detach().numpy(), _numpy(logits.grad, x.dtype)
 
@@ -124,9 +124,9 @@ def torch(x: Any, target: Any, **options: Any) -> Result:
 def torch_head(x: Any, target: Any, **options: Any) -> Result:
     import softstep.torch as st
 
-    hidden, eye = _tensor(x).requires_grad_(), _tensor(np.eye(x.shape[1], dtype=x.dtype))
+    hidden, eye = tensor(x).requires_grad_(), tensor(np.eye(x.shape[1], dtype=x.dtype))
     loss = st.linear_cross_entropy(
-        hidden, eye, _tensor(target), reduction="none", **_torch_options(options)
+        hidden, eye, tensor(target), reduction="none", **torch_options(options)
     )
     loss.sum().backward()
     return loss.detach().numpy(), _numpy(hidden.grad, x.dtype)
@@ -138,16 +138,14 @@ def torch_func(x: Any, target: Any, **options: Any) -> Result:
     import softstep.torch as st
 
     def loss(logits: Any) -> Any:
-        rows = st.cross_entropy(
-            logits, _tensor(target), reduction="none", **_torch_options(options)
-        )
+        rows = st.cross_entropy(logits, tensor(target), reduction="none", **torch_options(options))
         return rows.sum(), rows
 
-    dlogits, losses = pytorch.func.grad(loss, has_aux=True)(_tensor(x))
+    dlogits, losses = pytorch.func.grad(loss, has_aux=True)(tensor(x))
     return losses.numpy(), _numpy(dlogits, x.dtype)
 
 
-def _jax(function: Callable[..., Any], x: Any, dtype: Any) -> Result:
+def of_jax(function: Callable[..., Any], x: Any) -> Result:
     from tests.jax.front_end import enable_x64, jax, jnp
 
     with enable_x64():
@@ -165,7 +163,7 @@ def jax(x: Any, target: Any, **options: Any) -> Result:
 
     if "target_probabilities" in options:
         raise Lacks("sparse targets")
-    return _jax(lambda x: cross_entropy(x, target, reduction="none", **options), x, x.dtype)
+    return of_jax(lambda x: cross_entropy(x, target, reduction="none", **options), x)
 
 
 def jax_head(x: Any, target: Any, **options: Any) -> Result:
@@ -175,9 +173,7 @@ def jax_head(x: Any, target: Any, **options: Any) -> Result:
         raise Lacks("sparse targets")
     options["class_weight"] = options.pop("weight", None)
     eye = np.eye(x.shape[1], dtype=x.dtype)
-    return _jax(
-        lambda x: linear_cross_entropy(x, eye, target, reduction="none", **options), x, x.dtype
-    )
+    return of_jax(lambda x: linear_cross_entropy(x, eye, target, reduction="none", **options), x)
 
 
 def _is_there(name: str) -> bool:
@@ -202,9 +198,9 @@ def log_softmax_columns(x: Any, dy: Any) -> Result:
 def torch_log_softmax(x: Any, dy: Any) -> Result:
     import softstep.torch as st
 
-    logits = _tensor(x).requires_grad_()
+    logits = tensor(x).requires_grad_()
     y = st.log_softmax(logits, 1)
-    y.backward(_tensor(dy))
+    y.backward(tensor(dy))
     return _numpy(y.detach(), x.dtype), _numpy(logits.grad, x.dtype)
 
 
@@ -234,10 +230,8 @@ def sequences_shards(hidden: Any, weight: Any, target: Any, shift: Any) -> Resul
 def torch_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
     import softstep.torch as st
 
-    h = _tensor(hidden).requires_grad_()
-    loss = st.linear_cross_entropy(
-        h, _tensor(weight), _tensor(target), shift=shift, reduction="none"
-    )
+    h = tensor(hidden).requires_grad_()
+    loss = st.linear_cross_entropy(h, tensor(weight), tensor(target), shift=shift, reduction="none")
     loss.sum().backward()
     return loss.detach().numpy(), _numpy(h.grad, hidden.dtype)
 
@@ -249,21 +243,19 @@ def torch_func_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> R
 
     def loss(h: Any) -> Any:
         rows = st.linear_cross_entropy(
-            h, _tensor(weight), _tensor(target), shift=shift, reduction="none"
+            h, tensor(weight), tensor(target), shift=shift, reduction="none"
         )
         return rows.sum(), rows
 
-    dhidden, losses = pytorch.func.grad(loss, has_aux=True)(_tensor(hidden))
+    dhidden, losses = pytorch.func.grad(loss, has_aux=True)(tensor(hidden))
     return losses.numpy(), _numpy(dhidden, hidden.dtype)
 
 
 def jax_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
     from softstep.jax import linear_cross_entropy
 
-    return _jax(
-        lambda h: linear_cross_entropy(h, weight, target, shift=shift, reduction="none"),
-        hidden,
-        hidden.dtype,
+    return of_jax(
+        lambda h: linear_cross_entropy(h, weight, target, shift=shift, reduction="none"), hidden
     )
 
 
@@ -271,7 +263,7 @@ _ALL = (rows, in_place, columns, repeated, head, shards, head_shards)
 _ALL += (torch, torch_head, torch_func, jax, jax_head)
 
 
-def _params(functions: Any) -> list[Any]:
+def as_params(functions: Any) -> list[Any]:
     return [
         pytest.param(
             function,
@@ -282,6 +274,8 @@ def _params(functions: Any) -> list[Any]:
     ]
 
 
-FRONT_ENDS = _params(_ALL)
-HEADS = _params([sequences, sequences_shards, torch_sequences, torch_func_sequences, jax_sequences])
-LOG_SOFTMAX = _params([log_softmax, log_softmax_columns, torch_log_softmax, jax_log_softmax])
+FRONT_ENDS = as_params(_ALL)
+HEADS = as_params(
+    [sequences, sequences_shards, torch_sequences, torch_func_sequences, jax_sequences]
+)
+LOG_SOFTMAX = as_params([log_softmax, log_softmax_columns, torch_log_softmax, jax_log_softmax])

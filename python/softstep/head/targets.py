@@ -122,7 +122,7 @@ class Targets:
         weight = self.call.sample_weight
         if weight is not None:
             np.abs(weight.reshape(-1)[begin:end], out=share)
-        np.divide(share, self.denominator, out=share)
+        np.divide(share, np.float64(self.denominator), out=share, casting="same_kind")
         return share
 
     def cross_entropy(

@@ -34,6 +34,9 @@ def cross_entropy(
     target = target.movedim(axis, -1) if target.is_floating_point() else target.long()
     ones = torch.ones_like(x[..., 0])
     kept, share = counting(target, probabilities, sample_weight, options.ignore_index, ones)
+    normalised = options.reduction == "mean" and options.denominator is None
+    if normalised and sample_weight is not None:
+        share = _near_one(share, share)
     # What an ignored row holds must not reach any sum.
     x = x.masked_fill(~kept.unsqueeze(-1), 0)
     allowed = x != -torch.inf
@@ -50,6 +53,8 @@ def cross_entropy(
         if probabilities is not None:
             mass = probabilities.to(x.dtype).masked_fill(~given, 0)
         at = w.expand_as(nll).gather(-1, index)
+        if normalised and by_class and weight is not None:
+            w, at = (_near_one(a, at[..., 0].masked_fill(~kept, 0)) for a in (w, at))
         own = _dot(mass * at, _focused(nll.gather(-1, index), options.gamma))
     else:
         index, at = target.new_zeros((*target.shape[:-1], 0), dtype=torch.long), w
@@ -113,6 +118,12 @@ def _mean(
         loss, z = loss.masked_fill(nothing, 0), z.masked_fill(nothing, 0)
     mean = loss.sum() / whole
     return mean + z.sum() / whole_z if _given(options.z_loss) else mean
+
+
+def _near_one(weights: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Return weights of a mean over the largest that counts, so that no sum overflows."""
+    largest = torch.cat([counted.detach().abs().flatten(), counted.new_zeros(1)]).max()
+    return weights / largest.masked_fill(largest == 0, 1)
 
 
 def _given(number: Any) -> bool:

@@ -1,0 +1,54 @@
+"""A mean depends on the ratios of its weights, however large or small they are."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conformance.front_ends import Lacks
+from tests.conformance.means import MEANS
+
+# PyTorch's own rules for tangents are scripts.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
+ROWS, CLASSES = 40, 11
+# Float32: below the normal numbers, and near what overflows in a sum of weights.
+EXPONENTS = {np.dtype(np.float32): (-140, -70, 70, 123), np.dtype(np.float64): (-900, 900)}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "rows": {"sample_weight": ROWS},
+    "classes": {"weight": CLASSES},
+    "both": {"sample_weight": ROWS, "weight": CLASSES},
+    "smoothing": {"weight": CLASSES, "label_smoothing": 0.2},
+    "z-loss": {"sample_weight": ROWS, "weight": CLASSES, "z_loss": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("kind", ["classes", "probabilities"])
+@pytest.mark.parametrize("dtype", EXPONENTS, ids=str)
+@pytest.mark.parametrize("front_end", MEANS)
+def test_only_ratios_count(front_end: Any, dtype: Any, kind: str, name: str) -> None:
+    rng = np.random.default_rng(5)
+    x = (3 * rng.normal(size=(ROWS, CLASSES))).astype(dtype)
+    target = rng.integers(0, CLASSES, ROWS)
+    if kind == "probabilities":
+        target = rng.dirichlet(np.ones(CLASSES), ROWS).astype(dtype)
+    else:
+        target[3] = -100
+    options = dict(OPTIONS[name])
+    for weights in {"sample_weight", "weight"} & options.keys():
+        options[weights] = (1 + np.arange(options[weights]) % 3).astype(dtype)
+    if "sample_weight" in options:
+        options["sample_weight"][7] = 0
+    # Where the class weights do not divide, a loss is as far from 1 as they are.
+    scaled = [k for k in options if k == "sample_weight" or (k == "weight" and kind == "classes")]
+    expected, slope = front_end(x, target, **options)
+    unit = 64 * np.finfo(dtype).eps
+    for exponent in EXPONENTS[dtype]:
+        for weights in scaled:
+            far = {**options, weights: np.ldexp(options[weights], exponent)}
+            try:
+                loss, gradient = front_end(x, target, **far)
+            except Lacks as lack:
+                pytest.skip(str(lack))
+            np.testing.assert_allclose(loss, expected, rtol=unit, err_msg=f"{weights}, {exponent}")
+            np.testing.assert_allclose(gradient, slope, rtol=unit, atol=unit / ROWS)
