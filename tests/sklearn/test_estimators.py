@@ -99,6 +99,51 @@ def test_weights_repeat_rows(estimator: Any) -> None:
             np.testing.assert_allclose(p, q, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("exponent", [-140, 123])
+@pytest.mark.parametrize("estimator", BOTH)
+def test_only_the_ratios_of_weights_count(
+    estimator: Any, exponent: int, early_stopping: bool
+) -> None:
+    """Also of those whose sum in float32 overflows, or whose mean is no normal number."""
+    x, y = problem()
+    x = x.astype(np.float32)
+    weights = 1 + np.arange(len(x), dtype=np.float32) % 3
+    options = {"max_iter": 5, "random_state": 0, "early_stopping": early_stopping}
+    expected = parameters(estimator(**options).fit(x, y, weights))
+    far = np.ldexp(weights, exponent)
+    by_class = dict.fromkeys("abc", 2.0**exponent)
+    for actual in (
+        estimator(**options).fit(x, y, far),
+        estimator(class_weight=by_class, **options).fit(x, y, weights),
+    ):
+        for p, q in zip(parameters(actual), expected, strict=True):
+            assert p.dtype == np.float32
+            np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_masked_arrays_are_refused(estimator: Any) -> None:
+    x, y = problem()
+    labels = np.unique(y, return_inverse=True)[1]
+    model = estimator(max_iter=1).fit(x, labels)
+    some = np.arange(len(x)) % 2 == 0
+    masked, rows = np.ma.array(x, mask=np.isnan(x)), np.ma.array(labels, mask=some)
+    for name, call in {
+        "X": lambda: model.fit(masked, labels),
+        "y": lambda: model.fit(x, rows),
+        "sample_weight": lambda: model.fit(x, labels, sample_weight=rows),
+        "classes": lambda: estimator().partial_fit(x, labels, classes=rows),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name}: expected an array without a mask"):
+            call()
+    for call in (model.predict, model.predict_proba, model.predict_log_proba):
+        with pytest.raises(TypeError, match=r"^X: expected an array without a mask"):
+            call(masked)
+    with pytest.raises(TypeError, match=r"^X: expected an array without a mask"):
+        model.partial_fit(masked, labels)
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adamw"])
 @pytest.mark.parametrize("estimator", BOTH)
 def test_partial_fits_are_a_fit(estimator: Any, solver: str) -> None:

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import softstep as ss
+import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.sklearn._fitting import fit_epoch, fit_epochs
 from softstep.sklearn._options import check_options
@@ -97,6 +98,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             as before then.
         """
         check_options(self)
+        _refuse_masked(X=X, y=y, sample_weight=sample_weight)
         warm = self.warm_start and hasattr(self, "classes_")
         X, y = validate_data(self, X, y, dtype=DTYPES, reset=not warm)
         check_classification_targets(y)
@@ -132,6 +134,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "class_weight: 'balanced' needs all of y, which partial_fit does not see; pass the "
                 "weights as a dict"
             )
+        _refuse_masked(X=X, y=y, classes=classes, sample_weight=sample_weight)
         first = not hasattr(self, "classes_")
         X, y = validate_data(self, X, y, dtype=DTYPES, reset=first)
         check_classification_targets(y)
@@ -175,6 +178,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _logits(self, X: Any) -> FloatArray:
         check_is_fitted(self)
+        _refuse_masked(X=X)
         weights, biases = self._parameters()
         X = validate_data(self, X, dtype=weights[0].dtype, reset=False)
         return logits_of(weights, biases, X)
@@ -183,13 +187,13 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(
-                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         if self.class_weight is not None:
-            per_class = compute_class_weight(
-                self.class_weight, classes=classes, y=classes[labels]
-            ).astype(X.dtype)
+            per_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
             weights = per_class[labels] if weights is None else weights * per_class[labels]
+        if weights is not None:  # only their ratios count, which fit into any dtype near 1
+            weights = np.ldexp(weights, -np.frexp(weights.max())[1]).astype(X.dtype)
         rows = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
         if not len(rows):
             raise ValueError("sample_weight, class_weight: expected a weight above 0, got none")
@@ -214,3 +218,9 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._state = (self.solver, layers.state)
         self._set_parameters(layers.weights, layers.biases)
         return self
+
+
+def _refuse_masked(**arrays: Any) -> None:
+    """scikit-learn would take what is masked for data."""
+    for name, array in arrays.items():
+        _core.refuse_masked(array, name)

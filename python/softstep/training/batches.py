@@ -20,7 +20,9 @@ class Samples:
     @property
     def total(self) -> float:
         """The sum of the weights."""
-        return float(len(self.rows) if self.weights is None else self.weights[self.rows].sum())
+        if self.weights is None:
+            return float(len(self.rows))
+        return float(self.weights[self.rows].sum(dtype=np.float64))
 
 
 @dataclass
