@@ -138,6 +138,44 @@ def test_labels_that_are_no_class(rng: np.random.Generator, reduction: str) -> N
     assert ssj.cross_entropy(x, np.full(6, 7, np.uint8), ignore_index=7).sum() == 0
 
 
+@pytest.mark.parametrize("name", ["int2", "int4", "uint2", "uint4", "bool"])
+def test_labels_of_few_bits(rng: np.random.Generator, name: str) -> None:
+    dtype = getattr(jnp, "bool_" if name == "bool" else name)
+    x = rng.normal(size=(5, 20)).astype(np.float32)
+    labels = np.array([0, 1, 1, 0, 1])
+    same_bits(ssj.cross_entropy(x, jnp.asarray(labels, dtype)), ssj.cross_entropy(x, labels))
+    for reduction in ("none", "sum", "mean"):
+        head = lambda t, r=reduction: ssj.linear_cross_entropy(x, np.eye(20), t, reduction=r)  # noqa: E731
+        same_bits(head(jnp.asarray(labels, dtype)), head(labels))
+    with pytest.raises(TypeError, match=r"target: expected integers .* got complex64"):
+        ssj.cross_entropy(x, jnp.zeros(5, complex))
+
+
+@pytest.mark.parametrize("name", ["uint8", "int8", "uint32"])
+def test_a_mean_of_a_head_whose_labels_have_no_ignore_index(name: str) -> None:
+    x, labels = np.eye(3, 200, dtype=np.float32), np.array([0, 127, 5])
+    head = lambda t: ssj.linear_cross_entropy(x, np.eye(200), t)  # noqa: E731
+    same_bits(head(labels.astype(name)), head(labels))
+
+
+def test_masked_arrays_are_refused() -> None:
+    x, labels = np.eye(2, 3), np.array([0, 1])
+    masked, rows = np.ma.array(x, mask=x > 0), np.ma.array(labels, mask=labels > 0)
+    for name, call in {
+        "logits": lambda: ssj.cross_entropy(masked, labels),
+        "target": lambda: ssj.cross_entropy(x, rows),
+        "where": lambda: ssj.cross_entropy(x, labels, where=rows),
+        "weight": lambda: ssj.cross_entropy(x, labels, weight=masked[0]),
+        "sample_weight": lambda: ssj.cross_entropy(x, labels, sample_weight=rows),
+        "x": lambda: ssj.softmax(masked),
+        "hidden": lambda: ssj.linear_cross_entropy(masked, x, labels),
+        "bias": lambda: ssj.linear_cross_entropy(x, x, labels, bias=rows),
+        "class_weight": lambda: ssj.linear_cross_entropy(x, x, labels, class_weight=rows),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name}: expected an array without a mask"):
+            call()
+
+
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_gradients_by_differences(rng: np.random.Generator, reduction: str) -> None:
     with enable_x64():

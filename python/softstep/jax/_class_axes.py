@@ -3,15 +3,46 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+import softstep._core as _core
 from softstep.jax._ffi import Array, Axis
+
+
+def as_array(x: Any, name: str) -> Array:
+    """Return an array; JAX would take what NumPy's masks leave out."""
+    if not isinstance(x, jax.Array):
+        _core.refuse_masked(x, name)
+    return jnp.asarray(x)
+
+
+def as_target(x: Any) -> Array:
+    """Return class labels of an integer dtype that the kernels know, or probabilities."""
+    target = as_array(x, "target")
+    if is_dense(target):
+        return target
+    if target.dtype == jnp.bool_:
+        return target.astype(jnp.uint8)
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        raise TypeError(
+            f"target: expected integers (classes) or floats (probabilities), got {target.dtype}"
+        )
+    limits = jnp.iinfo(target.dtype)
+    if limits.bits < 8:
+        return target.astype(jnp.int8 if limits.min < 0 else jnp.uint8)
+    return target
+
+
+def is_dense(target: Array) -> bool:
+    """Tell probabilities from class labels."""
+    return bool(jnp.issubdtype(target.dtype, jnp.floating))
 
 
 def as_float(x: Any, name: str) -> Array:
     """Return an array of a dtype that the kernels know; integers become JAX's default float."""
-    array = jnp.asarray(x)
+    array = as_array(x, name)
     if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_:
         array = array.astype(jnp.result_type(float))
     if array.dtype not in (jnp.float32, jnp.float64, jnp.bfloat16, jnp.float16):
@@ -57,7 +88,7 @@ def separate_axes(shape: tuple[int, ...], axes: tuple[int, ...]) -> Callable[[Ar
 
 def as_mask(where: Any, shape: tuple[int, ...]) -> Array:
     """Return `where` as booleans of the shape."""
-    mask = jnp.asarray(where)
+    mask = as_array(where, "where")
     if mask.dtype != jnp.bool_:
         raise TypeError(f"where: expected booleans, got {mask.dtype}")
     try:

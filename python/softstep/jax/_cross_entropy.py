@@ -6,10 +6,17 @@ from typing import Any
 
 import jax.numpy as jnp
 
-import softstep._core as _core
-from softstep.jax._class_axes import as_float, as_mask, normalised, one_axis
-from softstep.jax._cross_entropy_vjp import Static, losses, reduced_loss
-from softstep.jax._ffi import Array, Axis
+from softstep.jax._class_axes import (
+    as_array,
+    as_float,
+    as_mask,
+    as_target,
+    is_dense,
+    normalised,
+    one_axis,
+)
+from softstep.jax._cross_entropy_vjp import checked, losses, reduced_loss
+from softstep.jax._ffi import Array, Axis, alike
 from softstep.losses.options import Options, Reduction, Smoothing
 
 
@@ -101,10 +108,10 @@ def cross_entropy(
     >>> np.asarray(ssj.cross_entropy(logits, jnp.array([0, 3]))).round(4)
     array([2.4076,    nan], dtype=float32)
     """
-    x, classes = as_float(logits, "logits"), jnp.asarray(target)
+    x, classes = as_float(logits, "logits"), as_target(target)
     axes = normalised(axis, x.ndim)
     batch = tuple(x.shape[d] for d in range(x.ndim) if d not in axes)
-    by_class = not jnp.issubdtype(classes.dtype, jnp.floating)
+    by_class = not is_dense(classes)
     expected = batch if by_class else x.shape
     classes = shaped(classes, "target", expected)
     computed = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
@@ -125,6 +132,7 @@ def cross_entropy(
     if weight is not None:
         weight = shaped(weight, "weight", (x.shape[class_axis],)).astype(computed)
     static = checked(by_class, class_axis, Options.among(locals()), inplace)
+    x, classes, mask, weight, rows = alike(x, classes, mask, weight, rows)
     if reduction != "none":
         return reduced_loss(static, x, classes, mask, weight, rows)
     result = losses(static, x, classes, mask, weight)
@@ -132,15 +140,9 @@ def cross_entropy(
     return result if rows is None else jnp.where(rows == 0, 0, result) * rows
 
 
-def checked(by_class: bool, axis: int, options: Options, inplace: bool) -> Static:
-    """Return what is known when a call is traced; refuses what the package refuses."""
-    numbers = _core.cross_entropy_numbers(by_class, **options._asdict())
-    return Static(axis, inplace, options, tuple(numbers.items()))
-
-
 def shaped(array: Any, name: str, shape: tuple[int, ...]) -> Array:
     """Return the argument as an array, or refuse its shape."""
-    array = jnp.asarray(array)
+    array = as_array(array, name)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
     return array

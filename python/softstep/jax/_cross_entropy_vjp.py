@@ -11,7 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from softstep.jax._ffi import Array, call
+import softstep._core as _core
+from softstep.jax._class_axes import is_dense
+from softstep.jax._ffi import Array, call, letters
+from softstep.jax._mean import as_sum
 from softstep.jax._softmax import log_probabilities
 from softstep.losses.options import Options
 
@@ -25,6 +28,22 @@ class Static(NamedTuple):
     numbers: tuple[tuple[str, float], ...]  # the options as the handler takes them
 
 
+def checked(by_class: bool, axis: int, options: Options, inplace: bool) -> Static:
+    """Return what is known when a call is traced; refuses what the package refuses."""
+    numbers = _core.cross_entropy_numbers(by_class, **options._asdict())
+    hashable: dict[str, Any] = options._asdict()
+    for name, value in hashable.items():
+        if hasattr(value, "item"):
+            hashable[name] = value.item()
+    return Static(axis, inplace, Options(**hashable), tuple(numbers.items()))
+
+
+def summed(static: Static, target: Array) -> Static:
+    """Return the same with the sum of the losses."""
+    options = static.options._replace(reduction="sum")
+    return checked(not is_dense(target), static.axis, options, static.inplace)
+
+
 def run(
     static: Static,
     gradient: bool,
@@ -36,16 +55,25 @@ def run(
 ) -> list[Array]:
     """Return [loss] or [loss, dlogits]."""
     computed = jnp.float64 if logits.dtype == jnp.float64 else jnp.float32
-    batch = list(logits.shape)
-    del batch[static.axis]
-    results = [(tuple(batch) if static.options.reduction == "none" else (), computed)]
+    every = letters(logits)
+    classes = every[static.axis]
+    batch = every.replace(classes, "")
+    results = [(batch if static.options.reduction == "none" else "", computed)]
     if gradient:
-        results.append((logits.shape, logits.dtype))
+        results.append((every, logits.dtype))
     return call(
         "softstep_cross_entropy",
         results,
-        [logits, target, mask, weight, rows],
+        [
+            (every, logits),
+            (every if is_dense(target) else batch, target),
+            (every, mask),
+            (classes, weight),
+            (batch, rows),
+        ],
+        classes,
         {0: 1} if gradient and static.inplace else None,
+        (_over_devices, (static, gradient)),
         ndim=logits.ndim,
         masked=mask is not None,
         weighted=weight is not None,
@@ -53,6 +81,31 @@ def run(
         axis=static.axis,
         **dict(static.numbers),
     )
+
+
+def _over_devices(
+    static: Static,
+    gradient: bool,
+    axes: tuple[str, ...],
+    logits: Array,
+    target: Array,
+    mask: Array | None,
+    weight: Array | None,
+    rows: Array | None,
+) -> list[Array]:
+    """Reduce rows that are on the devices along some axes of a mesh."""
+    nothing: Any = False
+    if static.options.reduction == "mean":
+        if rows is None:
+            batch = list(logits.shape)
+            del batch[static.axis]
+            rows = jnp.ones(batch, jnp.promote_types(logits.dtype, jnp.float32))
+        weight, rows, nothing = as_sum(
+            target, static.options.ignore_index, logits.shape[static.axis], weight, rows, axes
+        )
+        static = summed(static, target)
+    loss, *dlogits = run(static, gradient, logits, target, mask, weight, rows)
+    return [jnp.where(nothing, jnp.nan, jax.lax.psum(loss, axes)), *dlogits]
 
 
 def _losses(
@@ -155,7 +208,12 @@ def instantiated(cotangent: Any) -> Array:
     return cotangent
 
 
-losses = jax.custom_vjp(_losses, nondiff_argnums=(0,))
-losses.defvjp(_losses_forward, _losses_backward, symbolic_zeros=True)
-reduced_loss = jax.custom_vjp(_reduced, nondiff_argnums=(0,))
-reduced_loss.defvjp(_reduced_forward, _reduced_backward, symbolic_zeros=True)
+def differentiable(function: Any, forward: Any, backward: Any) -> Any:
+    """Return f(static, *arrays) with its rules; compiled: eager `shard_map` refuses such rules."""
+    rules = jax.custom_vjp(function, nondiff_argnums=(0,))
+    rules.defvjp(forward, backward, symbolic_zeros=True)
+    return jax.jit(rules, static_argnums=0, inline=True)
+
+
+losses = differentiable(_losses, _losses_forward, _losses_backward)
+reduced_loss = differentiable(_reduced, _reduced_forward, _reduced_backward)

@@ -7,11 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from softstep.head.shift import check_shift, shifted
-from softstep.jax._class_axes import as_float
-from softstep.jax._cross_entropy import checked, shaped
-from softstep.jax._cross_entropy_vjp import Static
-from softstep.jax._ffi import Array
+from softstep.jax._class_axes import as_float, as_target, is_dense
+from softstep.jax._cross_entropy import shaped
+from softstep.jax._cross_entropy_vjp import Static, checked, summed
+from softstep.jax._ffi import Array, alike
 from softstep.jax._linear_cross_entropy_vjp import linear_losses, linear_reduced
+from softstep.jax._mean import as_sum
 from softstep.losses.options import Options, Reduction, Smoothing
 
 _WORKSPACE = 64 << 20
@@ -102,8 +103,8 @@ def linear_cross_entropy(
             f"weight: expected shape (classes, {h.shape[-1] if h.ndim else 1}), got {w.shape}"
         )
     batch, classes = h.shape[:-1], w.shape[0]
-    t = jnp.asarray(target)
-    by_class = not jnp.issubdtype(t.dtype, jnp.floating)
+    t = as_target(target)
+    by_class = not is_dense(t)
     t = shaped(t, "target", batch if by_class else (*batch, classes))
     if sample_weight is not None:
         sample_weight = shaped(sample_weight, "sample_weight", batch)
@@ -124,6 +125,7 @@ def linear_cross_entropy(
     bytes_of_a_row = max(1, classes * jnp.dtype(computed).itemsize)
     chunk = max(1, (_WORKSPACE if workspace is None else int(workspace)) // bytes_of_a_row)
     count = rows.size
+    h, w, b, t, class_weight, rows = alike(h, w, b, t, class_weight, rows)
     flat = (
         h.reshape(count, h.shape[-1]),
         w,
@@ -140,28 +142,10 @@ def linear_cross_entropy(
 
 
 def _mean(static: Static, chunk: int, flat: tuple[Any, ...], rows: Array) -> Array:
-    """Divide the rows' weights, so that the sum is the mean.
-
-    The z-loss divides by the sum of `rows` and the rest by that of ``w[t] rows``: the class weights
-    take the quotient.
-    """
+    """Divide the rows' weights, so that the sum is the mean."""
     *others, t, class_weight = flat
-    kept = rows
-    if t.ndim == 1:
-        classes = others[1].shape[0]
-        is_class = (t != static.options.ignore_index) & (t >= 0) & (t < classes)
-        kept = jnp.where(is_class, rows, 0)
-    total = z_total = kept.sum()
-    if t.ndim == 1 and class_weight is not None:
-        index = jnp.where(is_class, t, 0).astype(jnp.int32)
-        total = (kept * class_weight[index]).sum()
-        class_weight = class_weight * _quotient(z_total, total)
-    scaled = rows * _quotient(total != 0, z_total)
-    summed = checked(t.ndim == 1, -1, static.options._replace(reduction="sum"), True)
-    loss = linear_reduced((summed, chunk), *others, t, class_weight, scaled)
-    return jnp.where(total == 0, jnp.nan, loss)
-
-
-def _quotient(numerator: Array, denominator: Array) -> Array:
-    """Return the quotient, 0 where the denominator is 0."""
-    return jnp.where(denominator == 0, 0, numerator / jnp.where(denominator == 0, 1, denominator))
+    class_weight, scaled, nothing = as_sum(
+        t, static.options.ignore_index, others[1].shape[0], class_weight, rows
+    )
+    loss = linear_reduced((summed(static, t), chunk), *others, t, class_weight, scaled)
+    return jnp.where(nothing, jnp.nan, loss)

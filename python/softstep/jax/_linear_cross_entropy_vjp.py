@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from softstep.jax._cross_entropy_vjp import Static, instantiated, refuse, run, values
-from softstep.jax._ffi import Array
+from softstep.jax._class_axes import is_dense
+from softstep.jax._cross_entropy_vjp import (
+    Static,
+    differentiable,
+    instantiated,
+    refuse,
+    run,
+    values,
+)
+from softstep.jax._ffi import Array, alike
+from softstep.jax._mean import is_class
 
 Chunked = tuple[Static, int]  # and the rows of a chunk
 
@@ -50,7 +59,7 @@ def _chunks(
     def step(sums: Any, part: Any) -> Any:
         h, t, s = part
         h = h.astype(computed)
-        if t.ndim > 1:  # probabilities
+        if is_dense(t):
             t = t.astype(computed)
         logits = h @ matrix.T
         if bias is not None:
@@ -70,13 +79,14 @@ def _chunks(
             dhidden,
         )
 
-    start = (
+    start = alike(
         jnp.zeros((), computed),
         jnp.zeros(weight.shape, computed) if wanted.weight else None,
         jnp.zeros(weight.shape[:1], computed) if wanted.bias else None,
-    )
+        hidden,
+    )[:3]
     (total, dweight, dbias), (losses, dhidden) = jax.lax.scan(
-        step, start, (cut(hidden), cut(target), cut(share))
+        step, tuple(start), (cut(hidden), cut(target), cut(share))
     )
     if by_row:
         total = losses.reshape(-1)[:count]
@@ -93,8 +103,8 @@ def _chunks(
 def _used(call: Static, target: Array, rows: Array, matrix: Array) -> Array:
     """Tell which rows have a gradient; what the others hold must not meet a product."""
     used = rows != 0
-    if target.ndim == 1:
-        used &= (target != call.options.ignore_index) & (target >= 0) & (target < matrix.shape[0])
+    if not is_dense(target):
+        used &= is_class(target, call.options.ignore_index, matrix.shape[0])
     return used
 
 
@@ -135,7 +145,5 @@ def _reduced_backward(static: Chunked, gradients: Any, upstream: Any) -> tuple[A
     return (*scaled, None, None, None)
 
 
-linear_losses = jax.custom_vjp(_losses, nondiff_argnums=(0,))
-linear_losses.defvjp(_losses_forward, _losses_backward, symbolic_zeros=True)
-linear_reduced = jax.custom_vjp(_reduced, nondiff_argnums=(0,))
-linear_reduced.defvjp(_reduced_forward, _reduced_backward, symbolic_zeros=True)
+linear_losses = differentiable(_losses, _losses_forward, _losses_backward)
+linear_reduced = differentiable(_reduced, _reduced_forward, _reduced_backward)

@@ -16,7 +16,7 @@ from softstep.jax._class_axes import (
     one_axis,
     separate_axes,
 )
-from softstep.jax._ffi import Array, Axis, call
+from softstep.jax._ffi import Array, Axis, alike, call, letters
 
 # The numbers of ops::SoftmaxOp.
 _OPS = {"softmax": 0, "log_softmax": 1, "logsumexp": 2}
@@ -140,18 +140,19 @@ def _over_classes(
     _core.logsumexp([0.0], -1, temperature, None)  # checks the number, in the words of the package
     mask = None if where is None else one_axis(as_mask(where, array.shape), axes)[0]
     flat, class_axis = one_axis(array, axes)
+    flat, mask = alike(flat, mask)
     result = _family(_Kind(name, class_axis, float(temperature)), flat, mask)
     return array.shape, axes, result
 
 
 def _forward(kind: _Kind, x: Array, mask: Array | None) -> Array:
-    shape = list(x.shape)
-    if kind.name == "logsumexp":
-        del shape[kind.axis]
+    every = letters(x)
+    classes = every[kind.axis]
     (result,) = call(
         "softstep_softmax",
-        [(tuple(shape), x.dtype)],
-        [x, mask],
+        [(every.replace(classes, "") if kind.name == "logsumexp" else every, x.dtype)],
+        [(every, x), (every, mask)],
+        classes,
         op=_OPS[kind.name],
         axis=kind.axis,
         masked=mask is not None,
@@ -171,10 +172,12 @@ def _backward(kind: _Kind, residuals: Any, upstream: Array) -> tuple[Array, Any]
         probabilities = _forward(kind._replace(name="softmax"), kept, mask)
         dy = jnp.expand_dims(upstream, kind.axis) / jnp.asarray(kind.temperature, kept.dtype)
         return dy * probabilities, None
+    every = letters(kept)
     (dx,) = call(
         "softstep_softmax",
-        [(kept.shape, kept.dtype)],
-        [kept, upstream, mask],
+        [(every, kept.dtype)],
+        [(every, kept), (every, upstream), (every, mask)],
+        every[kind.axis],
         op=_BACKWARD[kind.name],
         axis=kind.axis,
         masked=mask is not None,
@@ -183,8 +186,9 @@ def _backward(kind: _Kind, residuals: Any, upstream: Array) -> tuple[Array, Any]
     return dx, None
 
 
-_family = jax.custom_vjp(_forward, nondiff_argnums=(0,))
-_family.defvjp(_forward_residuals, _backward)
+_rules = jax.custom_vjp(_forward, nondiff_argnums=(0,))
+_rules.defvjp(_forward_residuals, _backward)
+_family = jax.jit(_rules, static_argnums=0, inline=True)  # traced once, also outside of `jit`
 
 
 def log_probabilities(x: Array, mask: Array | None, axis: int, temperature: float) -> Array:
