@@ -228,7 +228,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing(
         "softstep train: warning: softstep-run/checkpoint.npz: cannot be written: No space left on "
         "device; the training goes on\n"
         "softstep train: error: softstep-run/weights.npz: cannot be written: No space left on "
-        "device\n"
+        "device; --resume goes on from softstep-run/checkpoint.npz\n"
     )
     assert contents(data / "softstep-run") == before
 

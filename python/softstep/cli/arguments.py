@@ -19,7 +19,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             return action.help
         default = action.default
         text = " ".join(map(str, default)) if isinstance(default, list) else str(default)
-        return action.help if text == argparse.SUPPRESS else f"{action.help} (default: {text})"
+        silent = text in ("", argparse.SUPPRESS)
+        return action.help if silent else f"{action.help} (default: {text})"
 
 
 class Parser(argparse.ArgumentParser):

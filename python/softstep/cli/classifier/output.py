@@ -14,6 +14,7 @@ from softstep.cli.classifier.watch import Kept
 from softstep.cli.classifier.weights import Weights
 from softstep.cli.data.load import Data
 from softstep.cli.data.split import Problem
+from softstep.cli.errors import RunError
 from softstep.cli.files.checkpoint import Checkpoint
 from softstep.cli.files.figure import drawn
 from softstep.cli.files.results import (
@@ -74,7 +75,13 @@ class Output:
     def finished(self, kept: Kept, trainer: Trainer, loss: float, confusion: Counts) -> None:
         """Write and print the result; ``loss`` is the log loss of the rows to test on."""
         with interrupts_ignored():
-            self._stage(kept, trainer)
+            try:
+                self._stage(kept, trainer)
+            except RunError as error:
+                if self.checkpoint.path.exists():
+                    resume = f"--resume goes on from {self.checkpoint.path}"
+                    raise RunError(f"{error}; {resume}") from error
+                raise
             if self.args.plot:
                 self._draw(kept, trainer, confusion)
             files = listed(self.folder.publish())
