@@ -96,7 +96,7 @@ private:
     parallel::for_each_block(blocks, cost_ns, [&](std::int64_t block, int) {
       std::vector<float> scratch;
       for (Size row = begin + block * per_block;
-           row < std::min(end, begin + (block + 1) * per_block); ++row)
+           row < std::min<Size>(end, begin + (block + 1) * per_block); ++row)
         f(row, logp_.data() + (row - begin) * cols_, scratch);
     });
   }

@@ -69,7 +69,7 @@ BadTarget check_targets(std::int32_t* checked, const Integer* targets, Size rows
   parallel::for_each_block(
       blocks, static_cast<double>(rows) * (kTargetNs + kRowElementNs * static_cast<double>(cols)),
       [&](std::int64_t block, int) {
-        const Size end = std::min(rows, (block + 1) * kBlock);
+        const Size end = std::min<Size>(rows, (block + 1) * kBlock);
         for (Size row = block * kBlock; row < end; row += kChunk) {
           const Size n = std::min(kChunk, end - row);
           Integer read[kChunk]; // what is checked is what is used

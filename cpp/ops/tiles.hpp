@@ -60,7 +60,7 @@ void for_each_tile(const RowProblem<S, Q>& problem, TileOptions options, Kernel&
       tile.scratch = scratch ? scratch.get() + worker * scratch_size : nullptr;
       kernel(tile);
     };
-    const Size end = std::min(problem.rows, (block + 1) * plan.rows_per_block);
+    const Size end = std::min<Size>(problem.rows, (block + 1) * plan.rows_per_block);
     for (Size row = block * plan.rows_per_block; row < end;) {
       const Size rows = std::min(end - row, inner - row % inner);
       if (!plan.staged)
