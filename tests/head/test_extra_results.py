@@ -64,7 +64,8 @@ def test_of_class_targets(
     )
     np.testing.assert_allclose(again, loss, rtol=1e-14)  # other chunks
     plain = ss.linear_cross_entropy_with_grad(hidden, weight, target, **given)[1]
-    np.testing.assert_array_equal(gradients.dweight, plain.dweight)
+    # Groups of rows compute it without extra results: other kernels, other roundings.
+    np.testing.assert_allclose(gradients.dweight, plain.dweight, rtol=1e-11, atol=1e-15)
     assert_same(results, exact, OF_CLASSES, 1e-11)
 
 
