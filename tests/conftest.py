@@ -41,6 +41,16 @@ def fast_switches() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Of small work PyTorch's threads only wait for each other; on a busy machine, for minutes."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def assert_default_fp_mode() -> None:
     denormal, one = np.array(5e-324), np.array(1.0)
     assert denormal * one != 0, "denormals are flushed: FTZ or DAZ is set"
