@@ -7,8 +7,8 @@ import pytest
 
 from tests.conformance.exact import exact
 from tests.conformance.front_ends import FRONT_ENDS, LOG_SOFTMAX, Lacks
-from tests.support.cases import roundoff
-from tests.support.cross_entropy_check import compute_dtype, half_ulp
+from tests.support.cases import compute_dtype, roundoff
+from tests.support.cross_entropy_check import half_ulp
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 DTYPES = [np.dtype(d) for d in (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)]

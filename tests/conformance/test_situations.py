@@ -9,8 +9,16 @@ import pytest
 import softstep as ss
 from tests import reference as ref
 from tests.conformance.front_ends import FRONT_ENDS, HEADS, Lacks
-from tests.support.cases import backwards, every_second, padded_rows, read_only, roundoff, unaligned
-from tests.support.cross_entropy_check import compute_dtype, half_ulp
+from tests.support.cases import (
+    backwards,
+    compute_dtype,
+    every_second,
+    padded_rows,
+    read_only,
+    roundoff,
+    unaligned,
+)
+from tests.support.cross_entropy_check import half_ulp
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 DTYPES = [np.dtype(d) for d in (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)]

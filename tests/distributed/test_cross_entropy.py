@@ -11,9 +11,9 @@ import softstep as ss
 from softstep import _core
 from tests import reference as ref
 from tests.distributed.cross_entropy_check import sharded
-from tests.support.cases import assert_within
+from tests.support.cases import assert_within, compute_dtype
 from tests.support.cross_entropy_calls import calls
-from tests.support.cross_entropy_check import bounds, compute_dtype, half_ulp
+from tests.support.cross_entropy_check import bounds, half_ulp
 
 INF, NAN = np.inf, np.nan
 CUTS = [[0, 5], [0, 2, 5], [0, 0, 5], [0, 1, 4, 5], [0, 2, 2, 5], [0, 5, 5, 5, 5], [0, 1, 2, 4, 5]]

@@ -7,8 +7,8 @@ import pytest
 
 import softstep as ss
 from tests import reference as ref
-from tests.support.cases import assert_within, roundoff
-from tests.support.cross_entropy_check import compute_dtype, half_ulp
+from tests.support.cases import assert_within, compute_dtype, roundoff
+from tests.support.cross_entropy_check import half_ulp
 
 FORWARD = ["softmax", "log_softmax", "logsumexp", "entropy"]
 BY_CLASS = FORWARD[:2]

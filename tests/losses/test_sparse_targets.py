@@ -7,8 +7,8 @@ import pytest
 
 import softstep as ss
 from tests.reference.cross_entropy import cross_entropy_results, one_hot
-from tests.support.cases import DTYPES, assert_within
-from tests.support.cross_entropy_check import bounds, check, compute_dtype, half_ulp
+from tests.support.cases import DTYPES, assert_within, compute_dtype
+from tests.support.cross_entropy_check import bounds, check, half_ulp
 
 # One row per lane, classes along the lanes, several blocks, classes first and between.
 SHAPES = [((17, 5), 1), ((9, 33), 1), ((3, 1041), 1), ((10, 33), 0), ((2, 7, 3, 5), 1), ((6,), 0)]

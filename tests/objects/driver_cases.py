@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tests import reference as ref
 from tests.objects.driver_case import DTYPES, Case, overflown
 from tests.support import bounds
-from tests.support.cases import away_from_kinks, logits_for, roundoff
-from tests.support.cross_entropy_check import compute_dtype, half_ulp
+from tests.support.cases import away_from_kinks, compute_dtype, logits_for, roundoff
+from tests.support.cross_entropy_check import half_ulp
 from tests.support.special_rows import SPECIAL_ROWS
 
 # Around the lanes (4, 8, 16), four of them at once, and the blocks of 1024 of long rows.

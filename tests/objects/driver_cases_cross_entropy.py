@@ -10,8 +10,8 @@ from softstep import _core
 from tests import reference as ref
 from tests.objects.driver_case import DTYPES, Case, overflown
 from tests.objects.driver_cases import magnitude, special_logits
-from tests.support.cases import logits_for, roundoff
-from tests.support.cross_entropy_check import bounds, compute_dtype, half_ulp
+from tests.support.cases import compute_dtype, logits_for, roundoff
+from tests.support.cross_entropy_check import bounds, half_ulp
 
 SHAPES = [(33, 10), (5, 33), (40, 2), (3, 129), (17, 3), (2, 1041), (9, 16), (4, 1), (3, 1000)]
 SHAPES += [(17, 17), (65, 9), (2, 2050), (5, 64)]

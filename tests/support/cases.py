@@ -18,6 +18,11 @@ SHAPES += [(rows, classes) for classes in CLASS_COUNTS for rows in (1, 5)]
 SHAPES += [(4099, 10), (300, 1000), (3, 20011)]
 
 
+def compute_dtype(x: NDArray[Any]) -> Any:
+    """Half precision is computed in float32."""
+    return np.dtype(np.float32) if x.dtype.itemsize == 2 else x.dtype
+
+
 def roundoff(dtype: Any, classes: int = 1) -> float:
     """Relative error granted to a sum over `classes` terms of a few rounded operations each.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.support.cross_entropy_check import compute_dtype
+from tests.support.cases import compute_dtype
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 

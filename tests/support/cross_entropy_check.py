@@ -3,20 +3,14 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import softstep as ss
 from tests import reference as ref
 from tests.reference.cross_entropy import one_hot, smoothing_shares
 from tests.reference.softmax import classes_last, log_probabilities
-from tests.support.cases import assert_within, roundoff
+from tests.support.cases import assert_within, compute_dtype, roundoff
 
 BY_ROW = ("lse", "entropy", "argmax", "target_log_prob")
-
-
-def compute_dtype(x: NDArray[Any]) -> Any:
-    """Half precision is computed in float32."""
-    return np.dtype(np.float32) if x.dtype.itemsize == 2 else x.dtype
 
 
 def half_ulp(values: Any, dtype: Any) -> Any:
