@@ -19,7 +19,8 @@ from softstep.cli.classifier.report import Counts, confusion_matrix
 from softstep.cli.data.labels import Indices
 from softstep.cli.data.split import Problem
 from softstep.cli.errors import Diverged
-from softstep.cli.files.archive import Arrays
+from softstep.cli.files.archive import json_of
+from softstep.cli.files.npy import Arrays
 from softstep.distributed import Communicator, ShardedOptimizer, Single, even_shard
 from softstep.training.batches import Batch, Samples
 from softstep.training.network import MLP, Floats, initial_parameters
@@ -256,7 +257,7 @@ class Trainer:
         if any(name.startswith("best.") for name in arrays):
             self.best = [arrays[f"best.{name}"] for name, _ in self._parameters()]
         self.history = [Epoch(int(number), *rest) for number, *rest in arrays["history"].tolist()]
-        self.position = Position(**json.loads(str(arrays["position"])))
+        self.position = Position(**json_of(arrays, "position"))
 
     def _parameters(self) -> Iterator[tuple[str, Floats]]:
         """Every array that is trained, by its name in a file."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from softstep.cli.data.conversion import Conversion
 from softstep.cli.errors import InputError
-from softstep.cli.files.archive import read_archive
+from softstep.cli.files.archive import json_of, read_archive, texts_of
 from softstep.training.network import Floats
 
 FORMAT = "softstep-mlp-2"
@@ -72,16 +72,16 @@ def load_weights(path: Path) -> Weights:
             [arrays[f"weight{layer}"] for layer in range(layers)],
             [arrays[f"bias{layer}"] for layer in range(layers)],
             Conversion.loaded(
-                json.loads(str(arrays["conversion"])),
+                json_of(arrays, "conversion"),
                 arrays["mean"],
                 arrays["scale"],
                 float(arrays["limit"]),
             ),
-            arrays["classes"].tolist(),
-            arrays["columns"].tolist(),
+            texts_of(arrays, "classes"),
+            texts_of(arrays, "columns"),
             bool(arrays["named"]),
             str(arrays["label_column"]),
-            json.loads(str(arrays["settings"])),
+            json_of(arrays, "settings"),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{problem}, got one with a part missing: {error}") from error
@@ -98,6 +98,8 @@ def _check_shapes(loaded: Weights, problem: str) -> None:
                 f"{problem}: weight{layer}: expected float32 of shape {expected}, "
                 f"got {weight.dtype} of shape {weight.shape}"
             )
+        if bias.dtype != np.float32:
+            raise InputError(f"{problem}: bias{layer}: expected float32, got {bias.dtype}")
         inputs = bias.shape
     if not loaded.weights or inputs != (len(loaded.classes),):
         raise InputError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import operator
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep.cli.data.column import Column, Numbers, Texts
+from softstep.cli.data.memory import most_unpacked
 from softstep.cli.data.source import Source
 from softstep.cli.data.table import Table, some
 from softstep.cli.errors import InputError
 from softstep.cli.extras import demo_module
-
-Arrays = dict[str, NDArray[Any]]
+from softstep.cli.files.npy import Arrays, DamagedError, read_alone, read_members
 
 # The names of features and labels, of rows to train on and of rows to test on.
 FEATURES = (
@@ -38,7 +39,7 @@ def read_arrays(source: Source) -> Table:
     arrays = _load(source)
     if "" in arrays:
         return _of_matrix(source, arrays[""])
-    known = _with_dense(arrays)
+    known = _with_dense(source, arrays)
     features = _pick(known, FEATURES)
     if features is None:
         raise InputError(
@@ -71,28 +72,26 @@ def _load(source: Source) -> Arrays:
     """Return the arrays by name; that of an .npy file is called ""."""
     try:
         with source.open_as_it_is() as file:
-            mark = file.read(6)
-            file.seek(0)
-            if mark != b"\x93NUMPY" and not zipfile.is_zipfile(file):
+            if file.read(6) == b"\x93NUMPY":
+                size = file.seek(0, io.SEEK_END)
+                file.seek(0)
+                return {"": read_alone(file, size, most_unpacked())}
+            if not zipfile.is_zipfile(file):
                 raise InputError(
                     f"{source.name}: expected an .npz archive as numpy.savez writes it"
                 )
-            file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"": loaded}
-            with loaded as archive:
-                # Only what is used is read: an archive may have more, and of other kinds.
-                wanted = {*FEATURES, *LABELS, *TEST_FEATURES, *TEST_LABELS}
-                return {
-                    name: archive[name]
-                    for name in archive
-                    if name.lower() in wanted or name == "format" or SPARSE.fullmatch(name)
-                } or {name: np.empty(0) for name in archive}
+            arrays, names = read_members(file, most_unpacked(), _is_used)
+            return arrays or {name: np.empty(0) for name in names}
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DamagedError as error:
         raise InputError(f"{source.name}: cannot be read as .npz: {error}") from error
+
+
+def _is_used(name: str) -> bool:
+    """Return whether a member is read: an archive may have more, and of other kinds."""
+    known = {*FEATURES, *LABELS, *TEST_FEATURES, *TEST_LABELS, "format"}
+    return name.lower() in known or SPARSE.fullmatch(name) is not None
 
 
 def _pick(arrays: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
@@ -101,7 +100,7 @@ def _pick(arrays: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return next((spelled[name] for name in names if name in spelled), None)
 
 
-def _with_dense(arrays: Arrays) -> Arrays:
+def _with_dense(source: Source, arrays: Arrays) -> Arrays:
     """Return the arrays with each that was saved as a sparse one, in four parts, made dense."""
     result, groups = dict(arrays), dict[str, dict[str, str]]()
     for name in arrays:
@@ -109,14 +108,37 @@ def _with_dense(arrays: Arrays) -> Arrays:
             groups.setdefault(match[1] or "X", {})[match[2]] = name
     for whole, names in groups.items():
         if len(names) == 4 and arrays[names["shape"]].shape == (2,):
-            sparse = demo_module("scipy.sparse", "scipy", "a sparse array")
-            by_column = arrays.get("format", np.array(b"csr")).item() in (b"csc", "csc")
-            data, indices, indptr, shape = (
-                result.pop(names[part]) for part in ("data", "indices", "indptr", "shape")
-            )
-            kind = sparse.csc_matrix if by_column else sparse.csr_matrix
-            result[whole] = kind((data, indices, indptr), shape=shape.tolist()).toarray()
+            parts = {part: result.pop(name) for part, name in names.items()}
+            by_column = arrays.get("format", np.array("csr")).tolist() in (b"csc", "csc")
+            try:
+                result[whole] = _dense(by_column, **parts)
+            except (ValueError, TypeError, OverflowError) as error:
+                raise InputError(
+                    f"{source.name}: {whole}: cannot be read as a sparse array: {error}"
+                ) from error
     return result
+
+
+def _dense(
+    by_column: bool,
+    data: NDArray[Any],
+    indices: NDArray[Any],
+    indptr: NDArray[Any],
+    shape: NDArray[Any],
+) -> NDArray[Any]:
+    """Return the array of four parts; TypeError or ValueError if they are not of one."""
+    sparse = demo_module("scipy.sparse", "scipy", "a sparse array")
+    rows, columns = map(operator.index, shape.tolist())
+    size, most = rows * columns * data.dtype.itemsize, most_unpacked()
+    if size > most:
+        raise ValueError(f"it would take {size} bytes, expected {most} at most")
+    if indices.dtype.kind not in "iu" or indptr.dtype.kind not in "iu":
+        raise ValueError(f"expected whole indices, got dtypes {indices.dtype}, {indptr.dtype}")
+    kind = sparse.csc_matrix if by_column else sparse.csr_matrix
+    matrix = kind((data, indices, indptr), shape=(rows, columns))
+    # SciPy writes wherever an index says, unless it is asked to look.
+    matrix.check_format(full_check=True)
+    return np.asarray(matrix.toarray())
 
 
 def _matrix(source: Source, name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 from softstep.cli.data.column import Column, Numbers, Texts
+from softstep.cli.data.memory import most_unpacked
 from softstep.cli.data.source import Source
 from softstep.cli.data.table import Table
 from softstep.cli.errors import InputError
 from softstep.cli.extras import demo_module
+
+CELL_BYTES = 8
 
 
 def read_parquet(source: Source) -> Table:
@@ -16,6 +19,8 @@ def read_parquet(source: Source) -> Table:
     polars = demo_module("polars", "polars", "a .parquet file")
     try:
         with source.open_as_it_is() as file:
+            _check_size(polars, source, file)
+            file.seek(0)
             frame = polars.read_parquet(file)
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read: {error.strerror or error}") from error
@@ -25,6 +30,19 @@ def read_parquet(source: Source) -> Table:
     if not columns or not len(columns[0]):
         raise InputError(f"{source.name}: expected rows, got none")
     return Table(source.name, columns, True)
+
+
+def _check_size(polars: Any, source: Source, file: BinaryIO) -> None:
+    """Refuse more cells than memory holds: rows that are alike take next to nothing in the file."""
+    rows = polars.scan_parquet(file).select(polars.len()).collect().item()
+    file.seek(0)
+    width = len(polars.read_parquet_schema(file))
+    size, most = rows * width * CELL_BYTES, most_unpacked()
+    if size > most:
+        raise InputError(
+            f"{source.name}: its {rows} rows of {width} columns would take {size} bytes, expected "
+            f"{most} at most"
+        )
 
 
 def _column(polars: Any, source: Source, frame: Any, name: str) -> Column:

@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+from softstep.cli.data.memory import most_unpacked
 from softstep.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 STDIN = "-"
 PACKED: dict[str, tuple[bytes, Callable[..., object]]] = {
@@ -24,6 +28,7 @@ PACKED: dict[str, tuple[bytes, Callable[..., object]]] = {
     ".xz": (b"\xfd7zXZ\x00", lzma.open),
 }
 ZIP = b"PK\x03\x04"
+BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Source:
                 start = file.read(8)
                 file.seek(0)
                 with _unpacked(self.name, file, start) as unpacked:
-                    yield unpacked
+                    yield file if unpacked is None else _bounded(self.name, unpacked)
         except (
             EOFError,
             gzip.BadGzipFile,
@@ -89,14 +94,15 @@ class Source:
 
 
 @contextmanager
-def _unpacked(name: str, file: BinaryIO, start: bytes) -> Iterator[BinaryIO]:
+def _unpacked(name: str, file: BinaryIO, start: bytes) -> Iterator[IO[bytes] | None]:
+    """Yield what is in the file, or None if it is not packed."""
     for mark, opener in PACKED.values():
         if start.startswith(mark):
-            with cast("BinaryIO", opener(file)) as unpacked:
+            with cast("IO[bytes]", opener(file)) as unpacked:
                 yield unpacked
             return
     if not start.startswith(ZIP):
-        yield file
+        yield None
         return
     with zipfile.ZipFile(file) as archive:
         members = [
@@ -107,5 +113,37 @@ def _unpacked(name: str, file: BinaryIO, start: bytes) -> Iterator[BinaryIO]:
         if len(members) != 1:
             found = ", ".join(members[:8])
             raise InputError(f"{name}: expected one file in it, got {len(members)}: {found}")
-        with archive.open(members[0]) as unpacked:
-            yield cast("BinaryIO", unpacked)
+        try:
+            unpacked = archive.open(members[0])
+        except RuntimeError as error:
+            # Encrypted, or by a method that this Python lacks.
+            raise InputError(f"{name}: cannot be unpacked: {error}") from error
+        with unpacked:
+            yield unpacked
+
+
+class _Bounded(io.RawIOBase):
+    """The bytes of ``file``, and an error instead of more than ``most`` of them."""
+
+    def __init__(self, name: str, file: IO[bytes], most: int) -> None:
+        self._name, self._file, self._most, self._left = name, file, most, most
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read the next bytes."""
+        view = memoryview(buffer)
+        read = self._file.read(len(view))
+        self._left -= len(read)
+        if self._left < 0:
+            raise InputError(
+                f"{self._name}: expected at most {self._most} bytes unpacked, got more"
+            )
+        view[: len(read)] = read
+        return len(read)
+
+
+def _bounded(name: str, file: IO[bytes]) -> BinaryIO:
+    return io.BufferedReader(_Bounded(name, file, most_unpacked()), BLOCK)

@@ -2,37 +2,73 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from softstep.cli.errors import InputError
+from softstep.cli.files.npy import Arrays, DamagedError, read_members
 
-Arrays = dict[str, NDArray[Any]]
+FORMAT = "format"
+# Of our parameters and settings. What has other signs, as of a path, is none of our archives.
+NAME = re.compile(r"[\w.]+")
 
 
-def read_archive(path: Path, form: str, what: str) -> Arrays:
-    """Return the arrays of ``path``, which the array ``format`` says to be ``form``.
+def read_archive(
+    path: Path, form: str, what: str, wanted: Callable[[str], bool] = lambda name: True
+) -> Arrays:
+    """Return the arrays of ``path`` that are ``wanted``, if the array ``format`` is ``form``.
 
-    ``what`` says in the errors what was expected. Every part is checked against its checksum.
+    ``what`` says in the errors what was expected. Every part is checked against its checksum. As
+    softstep packs nothing, the arrays take no more memory than the file has bytes.
     """
     problem = f"{path}: expected {what}"
     try:
         with open(path, "rb") as file:
             if not zipfile.is_zipfile(file):
                 raise InputError(f"{problem}, got something else")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive}
+            size = os.fstat(file.fileno()).st_size
+            arrays, names = read_members(file, size, lambda name: name == FORMAT or wanted(name))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DamagedError as error:
         raise InputError(f"{problem}, got a damaged archive: {error}") from error
-    if "format" not in arrays or str(arrays["format"]) != form:
-        got = str(arrays["format"]) if "format" in arrays else ", ".join(arrays) or "nothing"
-        raise InputError(f"{problem} (format {form}), got {got}")
+    if len(set(names)) < len(names) or not all(map(NAME.fullmatch, names)):
+        raise InputError(f"{problem}, got members that it does not have: {names}"[:400])
+    found = arrays.pop(FORMAT, None)
+    if found is None or _text(found) != form:
+        got = ", ".join(names) or "nothing" if found is None else _text(found)
+        raise InputError(f"{problem} (format {form}), got {got}"[:400])
     return arrays
+
+
+def texts_of(arrays: Arrays, name: str) -> list[str]:
+    """Return a vector of texts; KeyError or ValueError if there is none of that name."""
+    array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise ValueError(f"{name}: expected a vector of texts, got {_text(array)}")
+    texts: list[str] = array.tolist()
+    return texts
+
+
+def json_of(arrays: Arrays, name: str) -> Any:
+    """Return what a text says as JSON; KeyError or ValueError if there is none of that name."""
+    array = arrays[name]
+    if array.ndim or array.dtype.kind != "U":
+        raise ValueError(f"{name}: expected a text, got {_text(array)}")
+    try:
+        return json.loads(str(array))
+    except RecursionError as error:
+        raise ValueError(f"{name}: expected JSON, got brackets without end") from error
+
+
+def _text(array: NDArray[Any]) -> str:
+    if array.dtype.kind == "U" and not array.ndim:
+        return str(array)
+    return f"{array.dtype} of shape {array.shape}"

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from softstep.cli.arguments import AUTO
 from softstep.cli.errors import InputError
-from softstep.cli.files.archive import Arrays, read_archive
+from softstep.cli.files.archive import json_of, read_archive
+from softstep.cli.files.npy import Arrays
 from softstep.cli.files.staging import replace, writing
 
 FORMATS = {"train": "softstep-mlp-checkpoint-1", "lm": "softstep-lm-checkpoint-1"}
@@ -87,7 +88,7 @@ class Checkpoint:
             raise InputError(f"--resume: there is no {self.path}: start without --resume")
         try:
             arrays = self._read()
-            identity = Identity(**json.loads(str(arrays["identity"])))
+            identity = Identity(**json_of(arrays, "identity"))
         except InputError as error:
             raise InputError(f"--resume: {error}: remove it to start anew") from error
         except (KeyError, ValueError, TypeError) as error:

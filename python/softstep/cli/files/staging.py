@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,10 @@ from pathlib import Path
 from softstep.cli.errors import InputError, RunError
 
 PREFIX = ".softstep-staging-"
+# Seconds to wait for one's turn, which takes another softstep milliseconds.
+PATIENCE = 10.0
+# Whatever has a staging folder's name: no link is followed, no pipe is waited for.
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @contextmanager
@@ -34,7 +39,7 @@ def staging_folder(parent: Path, *, alone: bool = False) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         os.close(lock)
         # Again: a process that had just been killed may have held its lock at the start.
-        with suppress(OSError):
+        with suppress(OSError, InputError):
             turn = os.open(parent, os.O_RDONLY)
             try:
                 _remove_abandoned(parent, turn)
@@ -62,7 +67,7 @@ def _new_folder(parent: Path, alone: bool) -> tuple[Path, int]:
                 f"choose another folder"
             )
         staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = os.open(staging, os.O_RDONLY)
+        lock = os.open(staging, FOLDER)
         _locked(lock)
         return staging, lock
     finally:
@@ -72,12 +77,12 @@ def _new_folder(parent: Path, alone: bool) -> tuple[Path, int]:
 def _remove_abandoned(parent: Path, turn: int) -> bool:
     """Return whether a folder is left, of a process that lives."""
     # One at a time: nobody finds a folder that is not locked yet.
-    if not _locked(turn, wait=True):
+    if not _took_turn(parent, turn):
         return False
     others = False
     for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
-            lock = os.open(folder, os.O_RDONLY)
+            lock = os.open(folder, FOLDER)
             try:
                 if _locked(lock):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -88,10 +93,29 @@ def _remove_abandoned(parent: Path, turn: int) -> bool:
     return others
 
 
-def _locked(descriptor: int, wait: bool = False) -> bool:
-    """Return whether this process has the lock now; some network file systems have none."""
+def _took_turn(parent: Path, turn: int) -> bool:
+    """Lock ``parent``; return whether that can be done: some network file systems have no locks."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise InputError(
+                    f"--output: {parent}: another process holds its lock: wait for its end, or "
+                    f"choose another folder"
+                ) from error
+            time.sleep(0.01)
+        except OSError:
+            return False
+        else:
+            return True
+
+
+def _locked(descriptor: int) -> bool:
+    """Return whether this process has the lock now."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

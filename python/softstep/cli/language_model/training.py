@@ -13,7 +13,8 @@ import numpy as np
 import softstep as ss
 from softstep.cli.data.corpus import Corpus, Part, Positions, Words
 from softstep.cli.errors import Diverged
-from softstep.cli.files.archive import Arrays
+from softstep.cli.files.archive import json_of
+from softstep.cli.files.npy import Arrays
 from softstep.cli.language_model.heads import DenseHead, FusedHead, Head
 from softstep.cli.language_model.model import LanguageModel, initial_lm
 from softstep.training.schedules import SCHEDULES
@@ -164,7 +165,7 @@ class Trainer:
             np.copyto(values, arrays[name], casting="no")
         self.history = [Measurement(int(step), *rest) for step, *rest in arrays["history"].tolist()]
         self._order = arrays["order"]
-        position = json.loads(str(arrays["position"]))
+        position = json_of(arrays, "position")
         self._loss_sum, self._seconds = position["loss_sum"], position["seconds"]
         self.rng.bit_generator.state = position["rng"]
 

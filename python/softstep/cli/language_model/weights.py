@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from softstep.cli.errors import InputError
-from softstep.cli.files.archive import read_archive
+from softstep.cli.files.archive import json_of, read_archive, texts_of
 from softstep.cli.language_model.model import Parameters
 
 FORMAT = "softstep-lm-1"
+WHAT = "a weights file that `softstep lm` wrote"
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,22 @@ def save_lm(
 def is_lm_file(path: Path) -> bool:
     """Return whether ``path`` is a weights file of this format."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return str(archive["format"]) == FORMAT
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        read_archive(path, FORMAT, WHAT, lambda name: False)
+    except InputError:
         return False
+    return True
 
 
 def load_lm(path: Path) -> SavedModel:
     """Read and check what `save_lm` wrote."""
-    what = "a weights file that `softstep lm` wrote"
-    arrays = read_archive(path, FORMAT, what)
+    arrays = read_archive(path, FORMAT, WHAT)
     try:
-        context = int(json.loads(str(arrays.pop("settings")))["context"])
-        vocabulary = arrays.pop("vocabulary").tolist()
-        del arrays["format"]
+        context = int(json_of(arrays, "settings")["context"])
+        vocabulary = texts_of(arrays, "vocabulary")
+        del arrays["settings"], arrays["vocabulary"]
         _check_shapes(arrays, len(vocabulary), context)
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected {what}, got a part amiss: {error}") from error
+        raise InputError(f"{path}: expected {WHAT}, got a part amiss: {error}") from error
     return SavedModel(arrays, vocabulary, context)
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from softstep.cli.errors import CommandError, InputError, OtherRank, RunError
-from softstep.cli.files.archive import Arrays
+from softstep.cli.files.npy import Arrays
 from softstep.cli.process.interrupts import Interrupted, interrupts_fatal
 from softstep.distributed import Communicator, communicator
 from softstep.distributed.engines.launch import launched_rank
