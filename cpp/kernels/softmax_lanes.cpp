@@ -1,4 +1,5 @@
 // Softmax family, rows adjacent (kLaneShape): one row per lane.
+#include "complement.hpp"
 #include "families.hpp"
 #include "lane_sweep.hpp"
 
@@ -119,24 +120,66 @@ template <class S> void entropy(const SoftmaxTask<S>& task) noexcept {
   });
 }
 
-template <class S> void softmax_backward(const SoftmaxTask<S>& task) noexcept {
-  using T = Compute<S>;
-  for_each_group<T>(task.rows, [&](auto group) {
-    LaneSum<T> products;
-    for_each_class(
-        task.cols,
-        [&](Size c) { products += group.load_class(task.dy, c) * group.load_class(task.x, c); },
-        [&] { products.fold(); });
-    const Vec<T> dot = products.total();
-    for (Size c = 0; c < task.cols; ++c)
-      group.store_class(task.y, c,
-                        group.load_class(task.x, c) * (group.load_class(task.dy, c) - dot) *
-                            task.scale);
-  });
+// The values of the rows that have one such class, there.
+template <class Group, class S, class T = Compute<S>>
+SOFTSTEP_INLINE void put_where_one(Group group, Matrix<S> dx, Mask<T> at, Mask<T> count,
+                                   Vec<T> values) {
+  for (Size lane = 0; lane < group.count; ++lane)
+    if (count[lane] == 1)
+      put(dx.data + at[lane] * dx.stride + group.first + lane, static_cast<double>(values[lane]));
 }
 
 // The one class of each row, if there is one, that has nearly all of the probability: its gradient
 // comes from the others.
+template <class T> struct LikelyClass {
+  using Int = typename LaneInt<T>::type;
+  Vec<T> p{}, dy{}, others{}, products{};
+  Mask<T> at{}, count{}; // more than one if y is not of softmax
+
+  SOFTSTEP_INLINE void see(Size c, Vec<T> y, Vec<T> of_class) {
+    const Mask<T> here = has_nearly_all<T>(y);
+    others += select<T>(here, Vec<T>{}, y);
+    products += select<T>(here, Vec<T>{}, y * of_class);
+    p = select<T>(here, y, p);
+    dy = select<T>(here, of_class, dy);
+    at = here ? Mask<T>{} + static_cast<Int>(c) : at;
+    count -= here;
+  }
+  template <class Group, class S>
+  SOFTSTEP_INLINE void write(Group group, Matrix<S> dx, T scale) const {
+    const Vec<T> rest = complement<T>(p, others, kRounding<S>);
+    put_where_one(group, dx, at, count, p * (dy * rest - products) * scale);
+  }
+};
+
+template <class S> void softmax_backward(const SoftmaxTask<S>& task) noexcept {
+  using T = Compute<S>;
+  for_each_group<T>(task.rows, [&](auto group) {
+    LaneSum<T> products;
+    Mask<T> likely{};
+    for_each_class(
+        task.cols,
+        [&](Size c) {
+          const Vec<T> y = group.load_class(task.x, c);
+          likely |= has_nearly_all<T>(y);
+          products += group.load_class(task.dy, c) * y;
+        },
+        [&] { products.fold(); });
+    const Vec<T> dot = products.total();
+    const bool some = any<T>(likely);
+    LikelyClass<T> top;
+    for (Size c = 0; some && c < task.cols; ++c)
+      top.see(c, group.load_class(task.x, c), group.load_class(task.dy, c));
+    for (Size c = 0; c < task.cols; ++c)
+      group.store_class(task.y, c,
+                        group.load_class(task.x, c) * (group.load_class(task.dy, c) - dot) *
+                            task.scale);
+    if (some)
+      top.write(group, task.y, task.scale);
+  });
+}
+
+// The same of log-probabilities.
 template <class T> struct CertainClass {
   using Int = typename LaneInt<T>::type;
   Vec<T> log_p{}, dy{}, others{};
@@ -153,10 +196,7 @@ template <class T> struct CertainClass {
   template <class Group, class S>
   SOFTSTEP_INLINE void write(Group group, Matrix<S> dx, T scale) const {
     const Vec<T> p = exp<T>(log_p);
-    const Vec<T> values = (dy * one_minus_exp<T>(log_p, p) - p * others) * scale;
-    for (Size lane = 0; lane < group.count; ++lane)
-      if (count[lane] == 1)
-        put(dx.data + at[lane] * dx.stride + group.first + lane, static_cast<double>(values[lane]));
+    put_where_one(group, dx, at, count, (dy * one_minus_exp<T>(log_p, p) - p * others) * scale);
   }
 };
 

@@ -1,4 +1,5 @@
 // Softmax family, classes adjacent (kRowShape): lanes run along the classes of one row.
+#include "complement.hpp"
 #include "families.hpp"
 #include "row_groups.hpp"
 
@@ -127,6 +128,45 @@ template <class S> void entropy_rows(const SoftmaxTask<S>& task) noexcept {
   }
 }
 
+// The gradient at the one class that has nearly all of the probability, from the others: -1 if
+// there is none.
+struct TopClass {
+  Size at = -1;
+  double dx = 0;
+};
+
+template <class S> Compute<S> largest(const S* y, const RowBlocks& blocks) {
+  Compute<S> top = -kInfinity<Compute<S>>;
+  for (Size b = 0; b < blocks.count; ++b) {
+    const Compute<S> in_block = max_row(y, blocks.begin(b), blocks.end(b));
+    top = in_block > top ? in_block : top;
+  }
+  return top;
+}
+
+// The sum of f over the classes but one.
+template <class T, class F> double sum_of_others(const RowBlocks& blocks, Size top, F f) {
+  double sum = 0;
+  for (Size b = 0; b < blocks.count; ++b)
+    sum += static_cast<double>(sum_row<T, Body::kLong>(blocks.begin(b), blocks.end(b), [&](Size i) {
+      return select<T>(without_hole<T>(top, i), f(i), Vec<T>{});
+    }));
+  return sum;
+}
+
+template <class S>
+[[gnu::noinline]] TopClass likely_class(const S* y, const S* dy, const RowBlocks& blocks) {
+  using T = Compute<S>;
+  const T top = largest(y, blocks);
+  const Size at = index_of(top, y, 0, blocks.cols);
+  const double others = sum_of_others<T>(blocks, at, [&](Size i) { return load(y + i); });
+  const double products =
+      sum_of_others<T>(blocks, at, [&](Size i) { return load(dy + i) * load(y + i); });
+  const auto p = static_cast<double>(top);
+  const double rest = complement<double>(broadcast(p), broadcast(others), kRounding<S>)[0];
+  return {at, p * (static_cast<double>(static_cast<T>(get(dy + at))) * rest - products)};
+}
+
 // dx = y (dy - sum(dy y)) scale
 template <class S> void softmax_backward_rows(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
@@ -136,41 +176,35 @@ template <class S> void softmax_backward_rows(const SoftmaxTask<S>& task) noexce
     S* dx = task.y.data + row * task.y.stride;
     const RowBlocks blocks = cut_row(task.cols);
     double dot = 0;
+    Mask<T> likely{};
     for (Size b = 0; b < blocks.count; ++b)
-      dot += static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b),
-                                            [&](Size i) { return load(dy + i) * load(y + i); }));
+      dot += static_cast<double>(sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) {
+        const Vec<T> p = load(y + i);
+        likely |= has_nearly_all<T>(p);
+        return load(dy + i) * p;
+      }));
+    TopClass top; // before dx overwrites them
+    if (any<T>(likely))
+      top = likely_class(y, dy, blocks);
     const Vec<T> mean = broadcast(static_cast<T>(dot)), scale = broadcast(task.scale);
     map_row(dx, 0, task.cols, [&](Size i) { return load(y + i) * (load(dy + i) - mean) * scale; });
+    if (top.at >= 0)
+      put(dx + top.at, top.dx * static_cast<double>(task.scale));
   }
 }
 
-// The gradient at the one class that has nearly all of the probability, from the others: -1 if
-// there is none.
-template <class S> struct CertainClass {
-  Size at = -1;
-  double dx = 0;
-
-  CertainClass(const S* y, const S* dy, const RowBlocks& blocks) {
-    using T = Compute<S>;
-    T top = -kInfinity<T>;
-    for (Size b = 0; b < blocks.count; ++b) {
-      const T in_block = max_row(y, blocks.begin(b), blocks.end(b));
-      top = in_block > top ? in_block : top;
-    }
-    if (!any<T>(is_nearly_certain<T>(broadcast(top))))
-      return;
-    at = index_of(top, y, 0, blocks.cols);
-    double others = 0;
-    for (Size b = 0; b < blocks.count; ++b)
-      others +=
-          static_cast<double>(sum_row<T, Body::kLong>(blocks.begin(b), blocks.end(b), [&](Size i) {
-            return select<T>(without_hole<T>(at, i), load(dy + i), Vec<T>{});
-          }));
-    const Vec<double> log_p = broadcast(static_cast<double>(top)), p = exp<double>(log_p);
-    dx = static_cast<double>(static_cast<T>(get(dy + at))) * one_minus_exp<double>(log_p, p)[0] -
-         p[0] * others;
-  }
-};
+template <class S> TopClass certain_class(const S* y, const S* dy, const RowBlocks& blocks) {
+  using T = Compute<S>;
+  const T top = largest(y, blocks);
+  if (!any<T>(is_nearly_certain<T>(broadcast(top))))
+    return {};
+  const Size at = index_of(top, y, 0, blocks.cols);
+  const double others = sum_of_others<T>(blocks, at, [&](Size i) { return load(dy + i); });
+  const Vec<double> log_p = broadcast(static_cast<double>(top)), p = exp<double>(log_p);
+  return {at,
+          static_cast<double>(static_cast<T>(get(dy + at))) * one_minus_exp<double>(log_p, p)[0] -
+              p[0] * others};
+}
 
 // dx = (dy - exp(y) sum(dy)) scale
 template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) noexcept {
@@ -184,12 +218,12 @@ template <class S> void log_softmax_backward_rows(const SoftmaxTask<S>& task) no
     for (Size b = 0; b < blocks.count; ++b)
       total += static_cast<double>(
           sum_row<T>(blocks.begin(b), blocks.end(b), [&](Size i) { return load(dy + i); }));
-    const CertainClass<S> certain(y, dy, blocks); // before dx overwrites them
+    const TopClass top = certain_class(y, dy, blocks); // before dx overwrites them
     const Vec<T> sum = broadcast(static_cast<T>(total)), scale = broadcast(task.scale);
     map_row(dx, 0, task.cols,
             [&](Size i) { return (load(dy + i) - exp<T>(load(y + i)) * sum) * scale; });
-    if (certain.at >= 0)
-      put(dx + certain.at, certain.dx * static_cast<double>(task.scale));
+    if (top.at >= 0)
+      put(dx + top.at, top.dx * static_cast<double>(task.scale));
   }
 }
 

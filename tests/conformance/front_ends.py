@@ -99,7 +99,7 @@ def tensor(array: Any) -> Any:
     return torch.from_numpy(array)
 
 
-def _numpy(tensor: Any, dtype: Any) -> Any:
+def numpy_of(tensor: Any, dtype: Any) -> Any:
     import torch
 
     if tensor.dtype is torch.bfloat16:
@@ -118,7 +118,7 @@ def torch(x: Any, target: Any, **options: Any) -> Result:
     logits = tensor(x).requires_grad_()
     loss = st.cross_entropy(logits, tensor(target), reduction="none", **torch_options(options))
     loss.sum().backward()
-    return loss.detach().numpy(), _numpy(logits.grad, x.dtype)
+    return loss.detach().numpy(), numpy_of(logits.grad, x.dtype)
 
 
 def torch_head(x: Any, target: Any, **options: Any) -> Result:
@@ -129,7 +129,7 @@ def torch_head(x: Any, target: Any, **options: Any) -> Result:
         hidden, eye, tensor(target), reduction="none", **torch_options(options)
     )
     loss.sum().backward()
-    return loss.detach().numpy(), _numpy(hidden.grad, x.dtype)
+    return loss.detach().numpy(), numpy_of(hidden.grad, x.dtype)
 
 
 def torch_func(x: Any, target: Any, **options: Any) -> Result:
@@ -142,7 +142,7 @@ def torch_func(x: Any, target: Any, **options: Any) -> Result:
         return rows.sum(), rows
 
     dlogits, losses = pytorch.func.grad(loss, has_aux=True)(tensor(x))
-    return losses.numpy(), _numpy(dlogits, x.dtype)
+    return losses.numpy(), numpy_of(dlogits, x.dtype)
 
 
 def of_jax(function: Callable[..., Any], x: Any) -> Result:
@@ -184,35 +184,6 @@ def _is_there(name: str) -> bool:
     return True
 
 
-def log_softmax(x: Any, dy: Any) -> Result:
-    """Log-probabilities and the gradient for dy."""
-    y = ss.log_softmax(x)
-    return y, ss.log_softmax_backward(dy, y)
-
-
-def log_softmax_columns(x: Any, dy: Any) -> Result:
-    y = ss.log_softmax(np.asfortranarray(x))
-    return y, ss.log_softmax_backward(np.asfortranarray(dy), np.asfortranarray(y))
-
-
-def torch_log_softmax(x: Any, dy: Any) -> Result:
-    import softstep.torch as st
-
-    logits = tensor(x).requires_grad_()
-    y = st.log_softmax(logits, 1)
-    y.backward(tensor(dy))
-    return _numpy(y.detach(), x.dtype), _numpy(logits.grad, x.dtype)
-
-
-def jax_log_softmax(x: Any, dy: Any) -> Result:
-    import softstep.jax as ssj
-    from tests.jax.front_end import enable_x64, jax
-
-    with enable_x64():
-        y, pullback = jax.vjp(ssj.log_softmax, x)
-        return np.asarray(y), np.asarray(pullback(dy)[0])
-
-
 def sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
     loss, gradients = ss.linear_cross_entropy_with_grad(
         hidden, weight, target, shift=shift, reduction="none", grads=["hidden"]
@@ -233,7 +204,7 @@ def torch_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result
     h = tensor(hidden).requires_grad_()
     loss = st.linear_cross_entropy(h, tensor(weight), tensor(target), shift=shift, reduction="none")
     loss.sum().backward()
-    return loss.detach().numpy(), _numpy(h.grad, hidden.dtype)
+    return loss.detach().numpy(), numpy_of(h.grad, hidden.dtype)
 
 
 def torch_func_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
@@ -248,7 +219,7 @@ def torch_func_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> R
         return rows.sum(), rows
 
     dhidden, losses = pytorch.func.grad(loss, has_aux=True)(tensor(hidden))
-    return losses.numpy(), _numpy(dhidden, hidden.dtype)
+    return losses.numpy(), numpy_of(dhidden, hidden.dtype)
 
 
 def jax_sequences(hidden: Any, weight: Any, target: Any, shift: Any) -> Result:
@@ -278,4 +249,3 @@ FRONT_ENDS = as_params(_ALL)
 HEADS = as_params(
     [sequences, sequences_shards, torch_sequences, torch_func_sequences, jax_sequences]
 )
-LOG_SOFTMAX = as_params([log_softmax, log_softmax_columns, torch_log_softmax, jax_log_softmax])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.conformance.exact import exact
-from tests.conformance.front_ends import FRONT_ENDS, LOG_SOFTMAX, Lacks
+from tests.conformance.front_ends import FRONT_ENDS, Lacks
+from tests.conformance.softmax_front_ends import LOG_SOFTMAX, SOFTMAX
 from tests.support.cases import compute_dtype, roundoff
 from tests.support.cross_entropy_check import half_ulp
 
@@ -141,8 +142,38 @@ def test_the_largest_log_probability(front_end: Any, dtype: Any) -> None:
         value = -np.log1p(others)
         bound = unit * np.abs(value) + tiny + half_ulp(value, dtype)
         assert (np.abs(y[:, top] - value) <= bound).all(), classes
-        # The backward has the log-probabilities as they are stored.
-        rest = -np.expm1(y[:, top])
-        slope = rest - np.exp(y[:, top]) * (dy.sum(axis=1) - 1)
-        bound = unit * (rest + dy[:, top - 1]) + tiny + half_ulp(slope, dtype)
-        assert (np.abs(dx[:, top] - slope) <= bound).all(), classes
+        # A backward has the log-probabilities as they are stored, or as they were.
+        outside = []
+        for log_p in (y[:, top], value):
+            rest = -np.expm1(log_p)
+            slope = rest - np.exp(log_p) * (dy.sum(axis=1) - 1)
+            bound = unit * (rest + dy[:, top - 1]) + tiny + half_ulp(slope, dtype)
+            outside.append(np.abs(dx[:, top] - slope) > bound)
+        assert not np.all(outside, axis=0).any(), classes
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("front_end", SOFTMAX)
+def test_the_gradient_of_the_largest_probability(front_end: Any, dtype: Any) -> None:
+    """It is p times the others' p (dy - their dy): not 0 where p is rounded to 1."""
+    for classes in (2, 3, 10, 41, 130, 1041):
+        x = np.repeat(logits(classes, dtype), 2, axis=0)
+        top = classes // 3
+        dy = np.zeros(x.shape)
+        dy[:, top] = 1
+        dy[1::2, top - 1] = 2.0**-6
+        _, dx = front_end(x, dy.astype(dtype))
+        lead = np.repeat(LEADS, 2)
+        e = np.exp(x.astype(np.float64) - lead[:, None])
+        p = e / e.sum(axis=1, keepdims=True)
+        products = p * (dy[:, [top]] - dy)
+        slope = p[:, top] * products.sum(axis=1)
+        computed = compute_dtype(x)
+        unit = roundoff(computed, classes) * (1 + lead + 10)
+        # The backward has the probabilities as they are stored: above 15/16 those of the others.
+        stored = half_ulp(p, dtype) + np.zeros(p.shape)
+        lost = np.delete(stored, top, axis=1).sum(axis=1)
+        lost = np.where(p[:, top] > 0.94, np.minimum(lost, 3 * stored[:, top]), stored[:, top])
+        bound = unit * np.abs(products).sum(axis=1) + lost + half_ulp(slope, dtype)
+        error = np.abs(dx.astype(np.float64)[:, top] - slope)
+        assert (error <= bound + float(np.finfo(computed).tiny)).all(), classes

@@ -8,7 +8,7 @@ import pytest
 import softstep as ss
 from tests import reference as ref
 from tests.support.bounds import softmax_backward
-from tests.support.cases import DTYPES, SHAPES, assert_within, logits_for
+from tests.support.cases import DTYPES, SHAPES, assert_within, logits_for, roundoff
 
 BACKWARD = ["softmax", "log_softmax"]
 BLOCKED = [(17, 1), (17, 3), (33, 10), (5, 129), (3, 1041), (3, 20011)]
@@ -86,6 +86,24 @@ def test_in_place_over_either_input(
             assert function(dy, over_y, axis=axis, out=over_y) is over_y
             np.testing.assert_array_equal(over_dy, expected)
             np.testing.assert_array_equal(over_y, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_class_has_nearly_all(isa: str, dtype: Any) -> None:
+    """The gradient there is made of the others' probabilities: 1 - p is 0."""
+    for rows, classes in [(17, 2), (17, 3), (33, 10), (5, 129), (3, 1041), (3, 20011)]:
+        for top in {0, classes // 2, classes - 1}:
+            y = np.full((rows, classes), 2.0**-70, dtype)
+            y[:, top] = 1
+            dy = np.tile(np.resize(np.array([1, 0.5, -2, 4], dtype), classes), (rows, 1))
+            expected = ((dy[:, [top]] - dy) * y).astype(np.float64).sum(axis=1)
+            for axis in (0, 1):
+                dx = ss.softmax_backward(*(a.T if axis == 0 else a for a in (dy, y)), axis=axis)
+                actual = dx.T[:, top] if axis == 0 else dx[:, top]
+                size = np.abs((dy[:, [top]] - dy) * y).astype(np.float64).sum(axis=1)
+                assert_within(actual, expected, roundoff(dtype, classes) * size)
+    # What is no probability follows the formula.
+    np.testing.assert_array_equal(ss.softmax_backward(dtype([1, 1]), dtype([1, 1])), [-1, -1])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

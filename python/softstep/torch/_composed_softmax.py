@@ -10,8 +10,14 @@ from softstep.torch._tensors import sizes
 
 
 def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """Return the probabilities."""
-    return torch.softmax(x, dim)
+    """Return the probabilities: that of the largest logit is 1 / (1 + the others)."""
+    if sizes(x)[dim] == 0:
+        return torch.softmax(x, dim)
+    top, index = x.max(dim, keepdim=True)
+    # Of a row whose largest is infinite: NaN.
+    below = (x - top).scatter(dim, index, 0.0) + (top - top).detach()
+    e = below.exp()
+    return e / (1 + e.scatter(dim, index, 0.0).sum(dim, keepdim=True))
 
 
 def log_softmax(x: torch.Tensor, dim: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 
 import softstep._core as _core
 from softstep.torch._operators import define, library
-from softstep.torch._tensors import is_plain, of_array, view
+from softstep.torch._tensors import is_plain, of_array, view, wide_dtype
 
 
 def _elementwise(name: str) -> Callable[[torch.Tensor, int, float], torch.Tensor]:
@@ -36,21 +36,31 @@ KERNELS = {
 
 # The gradients in PyTorch's operations: for what is traced, batched, and differentiated again.
 def _softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
-    return y * (dy - (dy * y).sum(dim, keepdim=True)) / t
+    # y (dy - sum(dy y)), which would be 0 for the dy of a class that is nearly certain: so all are
+    # relative to that one.
+    p, dy = _widened(y, dy)
+    if p.shape[dim] > 0:
+        dy = dy - dy.gather(dim, p.argmax(dim, keepdim=True))
+    return (p * (dy - (dy * p).sum(dim, keepdim=True)) / t).to(y.dtype)
 
 
 def _log_softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
     # dy - exp(y) * sum(dy), which would be 0 for the dy of a class that is nearly certain.
+    log_p, dy = _widened(y, dy)
     others = dy.sum(dim, keepdim=True) - dy
-    return (dy * -y.expm1() - y.exp() * others) / t
+    return ((dy * -log_p.expm1() - log_p.exp() * others) / t).to(y.dtype)
 
 
 def _logsumexp_gradient(
     dy: torch.Tensor, x: torch.Tensor, lse: torch.Tensor, dim: int, t: float
 ) -> torch.Tensor:
-    lse = lse.unsqueeze(dim)
-    p = (x / t - lse.masked_fill(lse == -torch.inf, 0)).exp()
-    return dy.unsqueeze(dim) * p / t
+    wide, lse, dy = _widened(x, lse.unsqueeze(dim), dy.unsqueeze(dim))
+    p = (wide / t - lse.masked_fill(lse == -torch.inf, 0)).exp()
+    return (dy * p / t).to(x.dtype)
+
+
+def _widened(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    return [tensor.to(wide_dtype(tensor.dtype)) for tensor in tensors]
 
 
 class _Elementwise(torch.autograd.Function):
