@@ -21,7 +21,7 @@ x_train, x_test, y_train, y_test = train_test_split(x.astype(np.float32), y, ran
 
 # %%
 
-model = MLPClassifier(hidden_layer_sizes=(128,), max_iter=10, random_state=0)
+model = MLPClassifier(hidden_layer_sizes=(128,), tol=1e-3, random_state=0)
 search = GridSearchCV(
     make_pipeline(StandardScaler(), model), {"mlpclassifier__alpha": [1e-4, 1e-2, 1.0]}, cv=3
 )

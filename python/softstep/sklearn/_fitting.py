@@ -1,4 +1,4 @@
-"""From an estimator's parameters to trained layers: optimizer, rate, stopping, progress."""
+"""From settings to trained layers by mini-batches: optimizer, rate, stopping, progress."""
 
 import math
 import time
@@ -12,119 +12,196 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 import softstep as ss
+from softstep.sklearn._coordinates import scaling_of
+from softstep.sklearn._rates import Rate, rate_of
+from softstep.sklearn._score import score_of
+from softstep.sklearn._settings import Settings
 from softstep.training.batches import Samples
-from softstep.training.evaluation import mean_loss
+from softstep.training.evaluation import logits_of, loss_of_outputs
 from softstep.training.progress import open_progress
 from softstep.training.rate import sgd_rate
-from softstep.training.step import Layers, Plan, train
+from softstep.training.step import Layers, Plan, epoch_steps, train
 
 BATCH_SIZE = 128
-ADAMW_RATE = 1e-3
+ADAM_RATE = 1e-3
 
 
-def fit_epochs(options: Any, layers: Layers, samples: Samples, rng: np.random.Generator) -> None:
+def fit_epochs(
+    settings: Settings,
+    layers: Layers,
+    samples: Samples,
+    alphas: list[float],
+    rng: np.random.Generator,
+) -> None:
     """Train the layers for up to ``max_iter`` epochs; raise ValueError if that diverges."""
     held_out = None
-    if options.early_stopping:
-        samples, held_out = _split(samples, options.validation_fraction, rng)
-    falls = options.learning_rate == "cosine"
-    optimizer, plan = _prepared(options, layers, samples, options.max_iter, falls)
+    if settings.early_stopping:
+        samples, held_out = _split(settings, samples, rng)
+    if settings.finds_coordinates and not samples.sparse:
+        ridge = alphas[0] / settings.loss.curvature
+        layers.scaling = scaling_of(
+            samples, ridge, settings.fit_intercept, batch_size_of(settings, samples)
+        )
+        if not layers.new:
+            layers.scaling.enter(layers.weights[0], layers.biases[0])
+    optimizer, plan, rate = _prepared(settings, layers, samples, alphas, settings.max_iter)
     best, best_layers, stalled = math.inf, None, 0
-    count, start = len(samples.rows), time.perf_counter()
-    bar = open_progress("epoch", plan.max_iter, plan.max_iter * count, quiet=not options.verbose)
+    epochs, count, start = 0, len(samples.rows), time.perf_counter()
+    total = settings.max_iter * count
+    bar = open_progress("epoch", settings.max_iter, total, quiet=not settings.verbose)
     with closing(bar) as progress:
         for loss in train(layers, optimizer, samples, plan, rng, progress.rows):
-            watched = _finite(loss, plan.lr)
+            epochs += 1
+            watched = _finite(loss, layers)
             layers.losses.append(loss)
             if held_out is not None:
-                watched = _finite(mean_loss(layers.weights, layers.biases, held_out), plan.lr)
-                layers.validation_losses.append(watched)
-            epochs = len(layers.losses)
+                watched = _watch(settings, layers, held_out)
             speed = epochs * count / (time.perf_counter() - start)
             progress.part(epochs, f"loss {watched:.4f}", speed)
-            stalled = stalled + 1 if watched > best - options.tol else 0
+            stalled = stalled + 1 if watched > best - settings.tol else 0
             if watched < best:
                 best = watched
                 if held_out is not None:
                     best_layers = [a.copy() for a in (*layers.weights, *layers.biases)]
-            if stalled >= options.n_iter_no_change:
+            has_stalled = stalled >= settings.n_iter_no_change
+            if rate.after(epochs, has_stalled):
                 break
-        else:
-            if not falls:
-                warnings.warn(
-                    f"max_iter: the loss still improved after {plan.max_iter} epochs; use more, or "
-                    "learning_rate='cosine', which ends by itself",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
+            stalled = 0 if has_stalled else stalled
+    if not rate.converged:
+        warnings.warn(
+            f"max_iter: the loss still fell after {epochs} epochs; more give a better model",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     if best_layers is not None:
         for array, value in zip((*layers.weights, *layers.biases), best_layers, strict=True):
             array[...] = value
     layers.state = _state(optimizer)
 
 
-def fit_epoch(options: Any, layers: Layers, samples: Samples, rng: np.random.Generator) -> None:
-    """Go over the samples once at the full rate, from the optimizer's last state."""
-    optimizer, plan = _prepared(options, layers, samples, 1, falls=False)
+def fit_epoch(
+    settings: Settings,
+    layers: Layers,
+    samples: Samples,
+    alphas: list[float],
+    rng: np.random.Generator,
+) -> None:
+    """Go over the samples once, from the optimizer's last state."""
+    optimizer, plan, _ = _prepared(settings, layers, samples, alphas, epochs=2)
     optimizer.load_state_dict(layers.state)
-    for loss in train(layers, optimizer, samples, plan, rng, lambda rows: None):
-        layers.losses.append(_finite(loss, plan.lr))
+    for loss in train(layers, optimizer, samples, replace(plan, epochs=1), rng, lambda rows: None):
+        layers.losses.append(_finite(loss, layers))
     layers.state = _state(optimizer)
 
 
+def batch_size_of(settings: Settings, samples: Samples) -> int:
+    """Return the rows of a step, those of a sparse matrix so many that they meet each column."""
+    size, count = settings.batch_size, len(samples.rows)
+    if size == "auto":
+        size = BATCH_SIZE
+        if samples.sparse:
+            rows, columns = samples.features.shape
+            # A step goes over all weights: fewer of them cost less and go as far.
+            size = max(size, columns * rows // max(samples.features.nnz, 1))
+    return min(int(size), count)
+
+
 def _prepared(
-    options: Any, layers: Layers, samples: Samples, epochs: int, falls: bool
-) -> tuple[Any, Plan]:
-    """Return the optimizer and the plan; the rate is found once, and then the layers'."""
-    count = len(samples.rows)
-    size = BATCH_SIZE if options.batch_size == "auto" else options.batch_size
-    size = min(size, count)
-    if options.learning_rate_init != "auto":
-        layers.lr = float(options.learning_rate_init)
+    settings: Settings, layers: Layers, samples: Samples, alphas: list[float], epochs: int
+) -> tuple[Any, Plan, Rate]:
+    """Return the optimizer, the plan and its rate, which is found once, and then the layers'."""
+    size = batch_size_of(settings, samples)
+    if settings.learning_rate_init != "auto":
+        layers.lr = float(settings.learning_rate_init)
     elif layers.lr is None:
         layers.lr = (
-            sgd_rate(layers.weights, layers.biases, samples, size, options.momentum)
-            if options.solver == "sgd"
-            else ADAMW_RATE
+            _stable_rate(settings, layers, samples, size, alphas)
+            if settings.solver == "sgd"
+            else ADAM_RATE
         )
-    params = [*layers.weights, *(layers.biases if options.fit_intercept else [])]
     # The penalty is on the weights alone, as scikit-learn has it.
-    common = {"lr": layers.lr, "weight_decay": options.alpha, "min_decay_ndim": 2}
+    coupled = settings.solver != "adamw"
+    groups: list[dict[str, Any]] = [
+        {"params": [weight], "weight_decay": alpha}
+        for weight, alpha in zip(layers.weights, alphas, strict=True)
+    ]
+    if coupled and layers.scaling is not None:
+        groups[0]["weight_decay"] = 0.0
+    if settings.fit_intercept:
+        groups.append({"params": layers.biases, "weight_decay": 0.0})
     optimizer: Any
-    if options.solver == "sgd":
-        nesterov = bool(options.nesterovs_momentum and options.momentum)
-        optimizer = ss.SGD(params, momentum=options.momentum, nesterov=nesterov, **common)
+    if settings.solver == "sgd":
+        nesterov = bool(settings.nesterovs_momentum and settings.momentum)
+        optimizer = ss.SGD(groups, layers.lr, momentum=settings.momentum, nesterov=nesterov)
     else:
-        betas = (options.beta_1, options.beta_2)
-        optimizer = ss.AdamW(params, betas=betas, eps=options.epsilon, **common)
-    plan = Plan(
-        layers.lr,
-        falls,
-        size,
-        epochs,
-        options.shuffle,
-        options.label_smoothing,
-        options.alpha,
+        optimizer = ss.AdamW(
+            groups,
+            layers.lr,
+            betas=(settings.beta_1, settings.beta_2),
+            eps=settings.epsilon,
+            decoupled=not coupled,
+        )
+    steps = epoch_steps(samples, size)
+    rate = rate_of(
+        settings.learning_rate, layers.lr, settings.power_t, epochs, steps, size, layers.seen
     )
-    return optimizer, plan
+    plan = Plan(
+        settings.loss, rate, size, epochs, settings.shuffle, alphas, settings.activation, coupled
+    )
+    return optimizer, plan, rate
 
 
-def _split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[Samples, Samples]:
-    """Hold out a share of each class."""
+def _stable_rate(
+    settings: Settings, layers: Layers, samples: Samples, size: int, alphas: list[float]
+) -> float:
+    decays = list(alphas)
+    if layers.scaling is not None:
+        decays[0] *= float(np.max(layers.scaling.factor)) ** 2
+    return sgd_rate(
+        layers.weights,
+        layers.biases,
+        samples,
+        size,
+        settings.momentum,
+        by_outputs=settings.loss.curvature,
+        decays=decays,
+        activation=settings.activation,
+        scaling=layers.scaling,
+    )
+
+
+def _watch(settings: Settings, layers: Layers, held_out: Samples) -> float:
+    """Return the loss of the rows to stop by; record it and their score."""
+    outputs = logits_of(*layers.raw(), held_out.features[held_out.rows], settings.activation)
+    layers.validation_scores.append(score_of(held_out, outputs, settings.classifies))
+    loss = _finite(loss_of_outputs(outputs, held_out, settings.loss), layers)
+    layers.validation_losses.append(loss)
+    return loss
+
+
+def _split(
+    settings: Settings, samples: Samples, rng: np.random.Generator
+) -> tuple[Samples, Samples]:
+    """Hold out a share of the rows, of each class if there are classes."""
     rows, held_out = train_test_split(
         samples.rows,
-        test_size=fraction,
-        stratify=samples.labels[samples.rows],
+        test_size=settings.validation_fraction,
+        stratify=samples.labels[samples.rows].ravel() if settings.classifies else None,
         random_state=int(rng.integers(2**31)),
     )
+    if len(held_out) < 2:
+        raise ValueError(
+            "validation_fraction: The validation set is too small: expected at least 2 rows of "
+            f"{len(samples.rows)}, got {len(held_out)}"
+        )
     return replace(samples, rows=rows), replace(samples, rows=held_out)
 
 
-def _finite(loss: float, lr: float) -> float:
+def _finite(loss: float, layers: Layers) -> float:
     if not math.isfinite(loss):
         raise ValueError(
             f"learning_rate_init: the training diverged (the loss is {loss}): expected a smaller "
-            f"one than {lr:g}, or scaled features (StandardScaler)"
+            f"one than {layers.lr:g}, or scaled features (StandardScaler)"
         )
     return loss
 

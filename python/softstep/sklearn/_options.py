@@ -1,24 +1,85 @@
 """The parameters of the estimators, checked when a fit begins."""
 
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
+from softstep.training.activations import ACTIVATIONS
 
-def check_options(estimator: Any) -> None:
-    """Raise for the first parameter that does not fit; the optimizer checks its own."""
-    options = estimator.get_params()
-    _choice(options, "solver", "sgd", "adamw")
-    _choice(options, "learning_rate", "cosine", "constant")
-    _number(options, "alpha", 0)
-    _number(options, "tol", 0)
-    _number(options, "label_smoothing", 0, 1)
-    _number(options, "validation_fraction", 0, 1, open_ends=True)
-    if options["learning_rate_init"] != "auto":
-        _number(options, "learning_rate_init", 0, open_ends=True)
-    if options["batch_size"] != "auto":
-        _whole(options, "batch_size")
-    _whole(options, "max_iter")
-    _whole(options, "n_iter_no_change")
+Check = Callable[[str, Any], None]
+
+
+def choice(*allowed: Any) -> Check:
+    """Return a check for one of these values."""
+
+    def check(name: str, value: Any) -> None:
+        if not any(value is one or (isinstance(value, str) and value == one) for one in allowed):
+            raise ValueError(f"{name}: expected one of {allowed}, got {value!r}")
+
+    return check
+
+
+def number(
+    least: float, most: float = math.inf, *, open_ends: bool = False, also: Any = ()
+) -> Check:
+    """Return a check for a number between these, or what may stand instead of one."""
+
+    def check(name: str, value: Any) -> None:
+        if any(value is one or (isinstance(value, str) and value == one) for one in also):
+            return
+        inside = isinstance(value, Real) and least <= float(value) <= most
+        at_end = value == least or (value == most and math.isfinite(most))
+        if not inside or (open_ends and at_end):
+            ends = "both excluded" if open_ends else "both included"
+            raise ValueError(
+                f"{name}: expected a number from {least} to {most}, {ends}, got {value!r}"
+            )
+
+    return check
+
+
+def whole(least: int = 1, also: Any = ()) -> Check:
+    """Return a check for a whole number, or what may stand instead of one."""
+
+    def check(name: str, value: Any) -> None:
+        if value in also:
+            return
+        if not isinstance(value, Integral) or int(value) < least:
+            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+
+    return check
+
+
+positive = number(0, open_ends=True)
+
+# Of every estimator that has the parameter; the optimizer checks its own.
+CHECKS: dict[str, Check] = {
+    "activation": choice(*ACTIVATIONS),
+    "solver": choice("sgd", "adam", "adamw", "lbfgs"),
+    "alpha": number(0),
+    "learning_rate": choice("cosine", "constant", "invscaling", "adaptive"),
+    "learning_rate_init": number(0, open_ends=True, also=("auto",)),
+    "eta0": number(0, open_ends=True, also=("auto",)),
+    "power_t": number(0),
+    "tol": number(0),
+    "label_smoothing": number(0, 1),
+    "validation_fraction": number(0, 1, open_ends=True),
+    "batch_size": whole(also=("auto",)),
+    "max_iter": whole(),
+    "max_fun": whole(),
+    "n_iter_no_change": whole(also=(math.inf,)),
+}
+
+
+def check_options(parameters: dict[str, Any], own: dict[str, Check]) -> None:
+    """Raise for the first parameter that does not fit; ``own`` are the checks of its estimator."""
+    checks = CHECKS | own
+    for name, value in parameters.items():
+        if name in checks:
+            checks[name](name, value)
 
 
 def hidden_sizes(value: Any) -> list[int]:
@@ -27,28 +88,3 @@ def hidden_sizes(value: Any) -> list[int]:
     if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes: expected whole numbers of at least 1, got {value!r}")
     return [int(size) for size in sizes]
-
-
-def _choice(options: dict[str, Any], name: str, *allowed: str) -> None:
-    if options[name] not in allowed:
-        raise ValueError(f"{name}: expected one of {allowed}, got {options[name]!r}")
-
-
-def _number(
-    options: dict[str, Any],
-    name: str,
-    least: float,
-    most: float = float("inf"),
-    open_ends: bool = False,
-) -> None:
-    value = options[name]
-    inside = isinstance(value, Real) and least <= float(value) <= most
-    if not inside or (open_ends and value in (least, most)):
-        ends = "both excluded" if open_ends else "both included"
-        raise ValueError(f"{name}: expected a number from {least} to {most}, {ends}, got {value!r}")
-
-
-def _whole(options: dict[str, Any], name: str) -> None:
-    value = options[name]
-    if not isinstance(value, Integral) or int(value) < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")

@@ -1,54 +1,62 @@
-"""Multinomial logistic regression."""
+"""Multinomial logistic regression by mini-batches."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from softstep._typing import FloatArray
-from softstep.sklearn._classifier import SoftmaxClassifier
-from softstep.training.step import Layers
+from softstep.sklearn._classifier import IncrementalClassifier
+from softstep.sklearn._linear_classifier import LinearClassifier
 
 
-class SoftmaxRegression(SoftmaxClassifier):
+class SoftmaxRegression(LinearClassifier, IncrementalClassifier):
     r"""Multinomial logistic regression, trained by mini-batches.
 
     Minimizes the weighted mean over the samples, plus a penalty on the weights,
 
     ``sum_i w_i (logsumexp(z_i) - z_i[y_i]) / sum_i w_i + alpha / 2 ||W||**2``, ``z_i = W x_i + b``.
 
+    `LogisticRegression` has scikit-learn's parameters and goes to the optimum; `SGDClassifier` has
+    the hinge, too.
+
     Parameters
     ----------
     fit_intercept : bool
         Whether to have b.
-    solver : {"sgd", "adamw"}
-        Gradient descent with momentum, or AdamW, where `alpha` is its decoupled weight decay.
+    solver : {"sgd", "adam", "adamw", "lbfgs"}
+        Gradient descent with momentum; Adam; AdamW, where `alpha` is its decoupled weight decay;
+        or full batches by SciPy's L-BFGS, which needs none of the parameters of the others.
     alpha : float
         Strength of the penalty, at least 0. With n samples, ``C = 1 / (alpha n)`` in
-        ``sklearn.linear_model.LogisticRegression``; two classes have a weight vector each here,
-        so that it is ``C = 2 / (alpha n)`` for them.
+        `LogisticRegression`; two classes have a weight vector each here, so that it is
+        ``C = 2 / (alpha n)`` for them.
     batch_size : int or "auto"
-        Rows of a step; "auto" is 128. All rows if there are fewer.
-    learning_rate : {"cosine", "constant"}
-        The rate falls to 0 by `max_iter` epochs, or stays.
+        Rows of a step; "auto" is 128, for sparse features enough to meet each column about once.
+        All rows if there are fewer.
+    learning_rate : {"cosine", "constant", "invscaling", "adaptive"}
+        "cosine" keeps the rate until the loss stalls or half of `max_iter` is over, and then lets
+        it fall to 0 in as many epochs again. "constant" stays; "invscaling" divides by
+        ``(1 + t)**power_t`` after t rows; "adaptive" divides by 5 each time that the loss stalls,
+        until 1e-6.
     learning_rate_init : float or "auto"
-        The first rate. "auto": from the second moments of the features for "sgd", 0.001 for
-        "adamw".
+        The first rate. "auto": 0.001 for Adam and AdamW, otherwise from the second moments of the
+        features. Dense features are then standardised within the training; the model and the
+        penalty are of the features as they are.
+    power_t : float
+        Of "invscaling".
     momentum, nesterovs_momentum
         Of "sgd".
     beta_1, beta_2, epsilon
-        Of "adamw".
+        Of "adam" and "adamw".
     label_smoothing : float
         Share of each target that is spread over all classes.
     max_iter : int
-        Epochs.
+        Epochs, or iterations of L-BFGS.
     shuffle : bool
         Take the rows in a new order in each epoch.
     tol, n_iter_no_change
-        Stop when the watched loss has not fallen below its lowest by more than `tol` in this many
-        epochs in a row. The watched loss is that of the training or, with `early_stopping`, of the
-        held-out rows.
+        The loss stalls when it has not fallen below its lowest by more than `tol` in this many
+        epochs in a row. It is that of the training or, with `early_stopping`, of the held-out
+        rows. L-BFGS ends at a gradient below `tol`.
     early_stopping : bool
         Hold out `validation_fraction` of each class, and keep the parameters of the epoch with the
         lowest held-out loss.
@@ -72,11 +80,18 @@ class SoftmaxRegression(SoftmaxClassifier):
     classes_ : ndarray
         The labels, sorted.
     loss_curve_ : list of float
-        Mean training loss while each epoch ran, plus the penalty at its end.
-    validation_loss_curve_ : list of float
-        Held-out loss after each epoch, with `early_stopping`.
-    n_iter_ : int
-        Epochs done.
+        Mean training loss while each epoch ran, plus the penalty at its end. A warm start and
+        `partial_fit` go on with it.
+    loss_, best_loss_ : float
+        Its last value, and its lowest (None with `early_stopping`).
+    validation_loss_curve_, validation_scores_ : list of float
+        Held-out loss and accuracy after each epoch; None without `early_stopping`.
+    best_validation_score_ : float
+        The highest of these.
+    n_iter_, t_ : int
+        Epochs of the last fit; rows gone over in all.
+    n_outputs_ : int
+        Outputs that the loss is of.
     learning_rate_init_ : float
         The first rate.
     n_features_in_, feature_names_in_
@@ -88,7 +103,7 @@ class SoftmaxRegression(SoftmaxClassifier):
     >>> from sklearn.model_selection import train_test_split
     >>> from softstep.sklearn import SoftmaxRegression
     >>> x, y = load_digits(return_X_y=True)
-    >>> x_train, x_test, y_train, y_test = train_test_split(x / 16, y, random_state=0)
+    >>> x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0)
     >>> model = SoftmaxRegression(random_state=0).fit(x_train, y_train)
     >>> model.score(x_test, y_test) > 0.94
     True
@@ -103,13 +118,14 @@ class SoftmaxRegression(SoftmaxClassifier):
         batch_size: int | str = "auto",
         learning_rate: str = "cosine",
         learning_rate_init: float | str = "auto",
+        power_t: float = 0.5,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         label_smoothing: float = 0.0,
-        max_iter: int = 50,
+        max_iter: int = 200,
         shuffle: bool = True,
         tol: float = 1e-4,
         n_iter_no_change: int = 10,
@@ -120,48 +136,26 @@ class SoftmaxRegression(SoftmaxClassifier):
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
-        super().__init__(
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            label_smoothing=label_smoothing,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            tol=tol,
-            n_iter_no_change=n_iter_no_change,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            class_weight=class_weight,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-        )
         self.fit_intercept = fit_intercept
-
-    def decision_function(self, X: Any) -> FloatArray:
-        """Return the logits, shape (n, C); for two classes the second's minus the first's, (n,)."""
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-    def _initial(self, X: FloatArray, classes: int, rng: np.random.Generator) -> Layers:
-        return Layers([np.zeros((X.shape[1], classes), X.dtype)], [np.zeros(classes, X.dtype)])
-
-    def _parameters(self) -> tuple[list[FloatArray], list[FloatArray]]:
-        weight, bias = self.coef_.T, self.intercept_
-        if len(self.classes_) == 2:
-            # Both classes started at 0 and their gradients are opposite: so are their weights.
-            weight, bias = (np.concatenate([-a / 2, a / 2], axis=-1) for a in (weight, bias))
-        return [weight], [bias]
-
-    def _set_parameters(self, weights: list[FloatArray], biases: list[FloatArray]) -> None:
-        weight, bias = weights[0], biases[0]
-        if len(self.classes_) == 2:
-            weight, bias = weight[:, 1:] - weight[:, :1], bias[1:] - bias[:1]
-        self.coef_, self.intercept_ = np.ascontiguousarray(weight.T), bias
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.label_smoothing = label_smoothing
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose

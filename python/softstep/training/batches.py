@@ -10,9 +10,13 @@ from softstep._typing import FloatArray
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of a table with their labels and weights; ``rows`` are those that take part."""
+    """Rows of a table with their targets and weights; ``rows`` are those that take part.
 
-    features: FloatArray
+    ``features`` is an array or one of SciPy's CSR matrices, ``labels`` are class indices, (n,), or
+    numbers, (n, C).
+    """
+
+    features: Any
     labels: Any
     weights: FloatArray | None
     rows: Any
@@ -24,29 +28,41 @@ class Samples:
             return float(len(self.rows))
         return float(self.weights[self.rows].sum(dtype=np.float64))
 
+    @property
+    def sparse(self) -> bool:
+        """Whether the features are a sparse matrix."""
+        return not isinstance(self.features, np.ndarray)
+
 
 @dataclass
 class Batch:
-    """Memory of one batch, which `take` fills."""
+    """Memory of one batch, which `take` fills; a batch of a sparse matrix has its own."""
 
-    features: FloatArray
+    features: FloatArray | None
     labels: Any
     weights: FloatArray | None
 
     @classmethod
     def of(cls, samples: Samples, rows: int) -> "Batch":
         """Allocate ``rows`` rows."""
-        features = np.empty((rows, samples.features.shape[1]), samples.features.dtype)
-        weights = None if samples.weights is None else np.empty(rows, samples.weights.dtype)
-        return cls(features, np.empty(rows, samples.labels.dtype), weights)
+        features, labels, weights = samples.features, samples.labels, samples.weights
+        return cls(
+            None if samples.sparse else np.empty((rows, features.shape[1]), features.dtype),
+            np.empty((rows, *labels.shape[1:]), labels.dtype),
+            None if weights is None else np.empty(rows, weights.dtype),
+        )
 
-    def take(self, samples: Samples, rows: Any) -> tuple[FloatArray, Any, FloatArray | None]:
+    def take(self, samples: Samples, rows: Any) -> tuple[Any, Any, FloatArray | None]:
         """Return views of the rows' features, labels and weights."""
         n = len(rows)
-        # mode="raise" would go through a temporary copy.
-        np.take(samples.features, rows, axis=0, out=self.features[:n], mode="clip")
-        np.take(samples.labels, rows, out=self.labels[:n], mode="clip")
+        if self.features is None:
+            features = samples.features[rows]
+        else:
+            # mode="raise" would go through a temporary copy.
+            features = self.features[:n]
+            np.take(samples.features, rows, axis=0, out=features, mode="clip")
+        np.take(samples.labels, rows, axis=0, out=self.labels[:n], mode="clip")
         if self.weights is None or samples.weights is None:
-            return self.features[:n], self.labels[:n], None
+            return features, self.labels[:n], None
         np.take(samples.weights, rows, out=self.weights[:n], mode="clip")
-        return self.features[:n], self.labels[:n], self.weights[:n]
+        return features, self.labels[:n], self.weights[:n]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import softstep._core as _core
+from softstep.training.activations import ACTIVATIONS
 
 Floats = NDArray[np.float32]
 # Writes to its first argument the product of the next two, plus, if there is one, a bias.
@@ -33,12 +34,20 @@ def initial_parameters(
 
 
 def product(out: Any, left: Any, right: Any, bias: Any = None) -> None:
-    """Write left @ right + bias by softstep's threads: those of BLAS would wait for each other."""
-    _core.product(out, left, right, bias=bias)
+    """Write left @ right + bias by softstep's threads: those of BLAS would wait for each other.
+
+    ``left`` may be one of SciPy's sparse matrices, which SciPy multiplies.
+    """
+    if isinstance(left, np.ndarray):
+        _core.product(out, left, right, bias=bias)
+        return
+    np.copyto(out, left @ right)
+    if bias is not None:
+        out += bias
 
 
 class MLP:
-    """Dense layers with a ReLU after each but the last, for batches of up to ``rows`` rows.
+    """Dense layers with an activation after each but the last, for batches of up to ``rows`` rows.
 
     ``weights`` and ``biases`` are used, not copied: an optimiser updates them in place, and a
     second ``MLP`` on the same arrays sees it. ``gradients=False`` leaves out the backward buffers.
@@ -53,34 +62,38 @@ class MLP:
         *,
         gradients: bool = False,
         product: Product = product,
+        activation: str = "relu",
     ) -> None:
         self.weights = weights
         self.biases = biases
         self.rows = rows
         dtype = weights[0].dtype
         self._product = product
+        self._activation = ACTIVATIONS[activation]
         self._outputs = [np.empty((rows, bias.size), dtype) for bias in biases]
         if gradients:
             self.weight_gradients = [np.empty_like(weight) for weight in weights]
             self.bias_gradients = [np.empty_like(bias) for bias in biases]
             self._hidden_gradients = [np.empty_like(output) for output in self._outputs[:-1]]
-            self._active = [np.empty(output.shape, np.bool_) for output in self._outputs[:-1]]
-        self._inputs = np.empty((0, weights[0].shape[0]), dtype)
+        self._inputs: Any = None
 
-    def forward(self, x: Floats) -> Floats:
-        """Return the logits of ``x`` (n, inputs): a view that the next call overwrites."""
+    def forward(self, x: Any) -> Any:
+        """Return the outputs of ``x`` (n, inputs): a view that the next call overwrites."""
         self._inputs = x
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            output = self._outputs[layer][: len(x)]
+            output = self._outputs[layer][: x.shape[0]]
             self._product(output, x, weight, bias)
             if layer < last:
-                np.maximum(output, 0, out=output)
+                self._activation.apply(output)
             x = output
         return x
 
     def backward(self, dlogits: Floats) -> None:
-        """Fill the gradients for the last ``forward``; ``dlogits`` may be its result's memory."""
+        """Fill the gradients for the last ``forward``; ``dlogits`` may be its result's memory.
+
+        What ``forward`` has kept of the hidden layers is used up.
+        """
         n = len(dlogits)
         doutput = dlogits
         for layer in reversed(range(len(self.weights))):
@@ -89,8 +102,7 @@ class MLP:
             np.sum(doutput, axis=0, out=self.bias_gradients[layer])
             if layer:
                 dx = self._hidden_gradients[layer - 1][:n]
-                active = self._active[layer - 1][:n]
                 self._product(dx, doutput, self.weights[layer].T)
-                np.greater(x, 0, out=active)
-                dx *= active
+                self._activation.derive(x)
+                dx *= x
                 doutput = dx
