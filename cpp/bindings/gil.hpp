@@ -3,7 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
-#include <unistd.h>
+#include <chrono>
+#include <thread>
 
 namespace softstep::bindings {
 
@@ -19,7 +20,7 @@ public:
       PyEval_RestoreThread(state_);
     } catch (...) {
       for (;;)
-        ::pause();
+        std::this_thread::sleep_for(std::chrono::hours(1));
     }
   }
   GilReleased(const GilReleased&) = delete;

@@ -8,7 +8,7 @@
 #include <limits>
 #include <utility>
 
-#if __has_include(<pthread.h>)
+#if !defined(_WIN32)
 #include <pthread.h>
 #endif
 
@@ -23,7 +23,7 @@ std::atomic<bool> forked{false};
 
 // In a forked child the workers do not exist and a lock may be held by a thread that is gone.
 void watch_for_fork() {
-#if __has_include(<pthread.h>)
+#if !defined(_WIN32)
   static const int registered =
       pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
   static_cast<void>(registered);

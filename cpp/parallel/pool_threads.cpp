@@ -4,12 +4,14 @@
 #include "parallel.hpp"
 
 #include <array>
-#include <pthread.h>
-#include <signal.h>
 #include <string>
 #include <system_error>
 #include <thread>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#include <signal.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -18,21 +20,40 @@
 namespace softstep::parallel::detail {
 namespace {
 
-std::array<pthread_t, kMaxThreads> threads;
+std::array<std::thread::native_handle_type, kMaxThreads> threads;
 std::size_t count = 0;
 
 #if defined(__linux__)
 cpu_set_t current_mask; // of all threads started
 #endif
 
+// Signals are for Python's threads: one delivered to ours would not wake the main thread. A thread
+// inherits the mask of the one that starts it. Windows has no signals of threads.
+class SignalsBlocked {
+public:
+#if defined(_WIN32)
+  SignalsBlocked() {}
+#else
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &former_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &former_, nullptr); }
+#endif
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+private:
+#if !defined(_WIN32)
+  sigset_t former_;
+#endif
+};
+
 } // namespace
 
 bool start_thread(void (*work)(int), int index) {
-  // Signals are for Python's threads: one delivered here would not wake the main thread.
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  bool is_started = true;
+  const SignalsBlocked blocked;
   try {
     std::thread thread(work, index);
     threads[count++] = thread.native_handle();
@@ -40,11 +61,10 @@ bool start_thread(void (*work)(int), int index) {
     pthread_setname_np(thread.native_handle(), ("softstep-" + std::to_string(index)).c_str());
 #endif
     thread.detach();
+    return true;
   } catch (const std::system_error&) {
-    is_started = false;
+    return false;
   }
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  return is_started;
 }
 
 // A thread inherits the mask of the one that starts it, but a later os.sched_setaffinity changes

@@ -10,7 +10,11 @@
 #include <cstring>
 #include <exception>
 
+#if defined(_WIN32)
+#include <io.h>
+#else
 #include <unistd.h>
+#endif
 
 namespace {
 
@@ -40,7 +44,9 @@ const std::map<std::string, Run> kFamilies = {
 char current[400];
 
 void on_signal(int number) {
-  const auto say = [](const char* words) { return write(2, words, std::strlen(words)) > 0; };
+  const auto say = [](const char* words) {
+    return write(2, words, static_cast<unsigned>(std::strlen(words))) > 0;
+  };
   if (say("failed: killed by a signal in: ") && say(current))
     say("\n");
   std::signal(number, SIG_DFL);
@@ -75,8 +81,11 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "usage: softstep_driver CASES, a file of write_driver_cases.py\n");
     return 2;
   }
-  for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE})
+  for (const int number : {SIGSEGV, SIGILL, SIGFPE})
     std::signal(number, on_signal);
+#if !defined(_WIN32)
+  std::signal(SIGBUS, on_signal);
+#endif
   try {
     return run_all(arguments[1]) ? 0 : 1;
   } catch (const std::exception& error) {

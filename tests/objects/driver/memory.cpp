@@ -4,14 +4,35 @@
 #include <new>
 #include <vector>
 
+#if defined(_WIN32)
+#include <windows.h>
+#else
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 namespace softstep::driver {
 namespace {
 
 // Mapped before, by size: under emulation a map costs more than the kernels.
 std::map<std::size_t, std::vector<unsigned char*>> spare;
+
+#if defined(_WIN32)
+
+std::size_t page_size() {
+  SYSTEM_INFO info;
+  GetSystemInfo(&info);
+  return info.dwPageSize;
+}
+
+unsigned char* map_pages(std::size_t usable) {
+  void* reserved = VirtualAlloc(nullptr, usable + page_size(), MEM_RESERVE, PAGE_NOACCESS);
+  if (!reserved || !VirtualAlloc(reserved, usable, MEM_COMMIT, PAGE_READWRITE))
+    throw std::bad_alloc();
+  return static_cast<unsigned char*>(reserved);
+}
+
+#else
 
 std::size_t page_size() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
 
@@ -25,6 +46,8 @@ unsigned char* map_pages(std::size_t usable) {
     throw std::bad_alloc();
   return begin;
 }
+
+#endif
 
 } // namespace
 

@@ -1,0 +1,97 @@
+"""Compile all C++ sources for systems that are not at hand, by Zig's Clang, up to its own code.
+
+    pip install ziglang pybind11
+    python tools/other_systems.py
+
+macOS on AArch64, and Windows on x86-64 but for the bindings: Python's headers are those of the
+system that this runs on. Warnings are those of the build, and errors.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pybind11
+import ziglang
+
+ROOT = Path(__file__).resolve().parents[1]
+ZIG = Path(ziglang.__file__).with_name("zig")
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+# No machine code: the compiler's front end is on trial, and its back end takes most of the time.
+UNOPTIMISED = ["-O0", "-c", "-emit-llvm", "-Xclang", "-disable-llvm-passes"]
+# As CMakeLists.txt has them.
+KERNELS = ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions"]
+UNIT = 12
+# Of the driver of the tests: what asks something of the system.
+ROOMS = (
+    "cpp/dispatch/*",
+    "cpp/parallel/*",
+    "cpp/ops/*",
+    "tests/objects/driver/main",
+    "tests/objects/driver/memory",
+)
+
+
+class System(NamedTuple):
+    target: str
+    levels: dict[str, list[str]]
+    bindings: bool
+
+
+SYSTEMS = (
+    System("aarch64-macos", {"aarch64": []}, True),
+    System("x86_64-windows-gnu", {"x86_64_v3": ["-mcpu=x86_64_v3"]}, False),
+)
+# Instructions beyond a level, which Linux alone has been given.
+OF_SUB_LEVELS = {"product_bf16.cpp", "product_amx.cpp"}
+
+
+def commands(system: System) -> Iterator[tuple[Path, list[str | Path]]]:
+    """Yield the options of each source."""
+    has = [f"-DSOFTSTEP_HAS_{level}" for level in system.levels]
+    for source in sorted((ROOT / "cpp" / "kernels").glob("*.cpp")):
+        for level, machine in system.levels.items():
+            if source.name not in OF_SUB_LEVELS:
+                yield source, [*KERNELS, *machine, f"-DKERNEL_ISA={level}"]
+    for source in (source for room in ROOMS for source in sorted(ROOT.glob(f"{room}.cpp"))):
+        yield source, [*has, "-DSOFTSTEP_PARALLEL_POOL"]
+    if system.bindings:
+        headers = [f"-isystem{sysconfig.get_path('include')}", f"-isystem{pybind11.get_include()}"]
+        sources = sorted(ROOT.glob("cpp/bindings/*.cpp")) + sorted(ROOT.glob("cpp/jax/*.cpp"))
+        # Parsing pybind11 is most of it: some in one unit, as CMakeLists.txt has them.
+        for first, *others in (sources[i : i + UNIT] for i in range(0, len(sources), UNIT)):
+            yield (
+                first,
+                [*headers, *[option for source in others for option in ("-include", source)]],
+            )
+
+
+def failure(system: System, source: Path, options: list[str | Path]) -> str:
+    """Return what the compiler says where it fails."""
+    line = [ZIG, "c++", "-target", system.target, "-std=c++20", *UNOPTIMISED, *WARNINGS]
+    line += [f"-I{ROOT / 'cpp'}", *options, source]
+    with TemporaryDirectory() as objects:  # where Zig leaves the object
+        done = subprocess.run(line, capture_output=True, text=True, cwd=objects)
+    return f"{system.target} {source.relative_to(ROOT)}\n{done.stderr}" if done.returncode else ""
+
+
+def main() -> int:
+    every = [(system, *command) for system in SYSTEMS for command in commands(system)]
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        failures = [said for said in workers.map(lambda each: failure(*each), every) if said]
+    for said in failures:
+        print(said, file=sys.stderr)
+    for system in SYSTEMS:
+        count = sum(each[0] is system for each in every)
+        print(f"{system.target}: {count} units")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
