@@ -42,6 +42,32 @@ def versions(session: nox.Session, extra: str, age: str) -> None:
 
 
 @nox.session
+def free_threaded(session: nox.Session) -> None:
+    """Run the kernels' rooms on a Python without the GIL, and tests of functions on four threads."""
+    folder = Path(".nox", "cpython-3.13t").resolve()
+    found = session.run("python", "tools/free_threaded_python.py", str(folder), silent=True)
+    environment = Path(session.create_tmp(), "venv").resolve()
+    session.run(str(found).strip(), "-m", "venv", str(environment), external=True)
+    python = str(environment / "bin" / "python")
+    needed = [
+        "pytest",
+        "pytest-timeout",
+        "pytest-run-parallel",
+        "hypothesis",
+        "mpmath",
+        "ml_dtypes",
+    ]
+    session.run(python, "-m", "pip", "install", "-q", ".", *needed, "threadpoolctl", external=True)
+    # Warnings are not errors: those of the plugin and of tests that need what has no such wheels.
+    pytest = [python, "-m", "pytest", "-q"]
+    session.run(
+        *pytest, "tests/losses", "tests/head", "tests/optim", "tests/runtime", external=True
+    )
+    parallel = ["--parallel-threads=4", "tests/losses/test_softmax.py", "tests/losses/test_exp.py"]
+    session.run(*pytest, *parallel, *session.posargs, external=True)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format of Python and C++."""
     session.install("--group", "lint")
