@@ -43,7 +43,7 @@ def versions(session: nox.Session, extra: str, age: str) -> None:
 
 @nox.session
 def free_threaded(session: nox.Session) -> None:
-    """Run the kernels' rooms on a Python without the GIL, and tests of functions on four threads."""
+    """Run the rooms of kernels on a Python without the GIL; tests of functions on four threads."""
     folder = Path(".nox", "cpython-3.13t").resolve()
     found = session.run("python", "tools/free_threaded_python.py", str(folder), silent=True)
     environment = Path(session.create_tmp(), "venv").resolve()

@@ -1,4 +1,4 @@
-"""Print the path of a free-threaded Python 3.13: that of the PATH, or one built from Debian's source.
+"""Print the path of a free-threaded Python 3.13: that on PATH, or one built from Debian's source.
 
     python tools/free_threaded_python.py FOLDER
 
