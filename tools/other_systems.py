@@ -46,7 +46,7 @@ class System(NamedTuple):
 
 SYSTEMS = (
     System("aarch64-macos", {"aarch64": []}, True),
-    System("x86_64-windows-gnu", {"x86_64_v3": ["-mcpu=x86_64_v3"]}, False),
+    System("x86_64-windows-gnu", {"x86_64_v4": ["-mcpu=x86_64_v4"]}, False),
 )
 # Instructions beyond a level, which Linux alone has been given.
 OF_SUB_LEVELS = {"product_bf16.cpp", "product_amx.cpp"}
