@@ -16,9 +16,13 @@ double as_number(const py::handle& object, const char* name) {
 }
 
 std::int64_t as_integer(const py::handle& object, const char* name) {
-  const py::ssize_t value = PyNumber_AsSsize_t(object.ptr(), nullptr);
+  const py::ssize_t value = PyNumber_AsSsize_t(object.ptr(), PyExc_OverflowError);
   if (value == -1 && PyErr_Occurred()) {
+    const bool overflows = PyErr_ExceptionMatches(PyExc_OverflowError);
     PyErr_Clear();
+    if (overflows)
+      throw py::value_error(std::string(name) + ": expected an integer of 64 bits, got " +
+                            std::string(py::str(object)));
     throw py::type_error(std::string(name) + ": expected an integer, got " + type_text(object));
   }
   return value;

@@ -1,4 +1,4 @@
-"""Every way to ask for a mean: the loss, and the gradient of the logits, as NumPy arrays."""
+"""Every way to ask for a mean or a sum: the loss, and the logits' gradient, as NumPy arrays."""
 
 from typing import Any
 
@@ -94,19 +94,56 @@ def torch_second_derivatives(x: Any, target: Any, **options: Any) -> Result:
 def jax(x: Any, target: Any, **options: Any) -> Result:
     from softstep.jax import cross_entropy
 
-    return of_jax(lambda x: cross_entropy(x, target, reduction="mean", **options), x)
+    _refuse_empty(options)
+    options.setdefault("reduction", "mean")
+    return of_jax(lambda x: cross_entropy(x, target, **options), x)
+
+
+def _refuse_empty(options: dict[str, Any]) -> None:
+    if "empty" in options:
+        raise Lacks("what a mean over nothing is")
 
 
 def jax_head(x: Any, target: Any, **options: Any) -> Result:
     from softstep.jax import linear_cross_entropy
 
+    _refuse_empty(options)
     weights = [options[name] for name in ("weight", "sample_weight") if name in options]
-    if any(0 < np.abs(w).max() < np.finfo(w.dtype).tiny for w in weights):
+    if any(0 < np.abs(w).max(initial=0) < np.finfo(w.dtype).tiny for w in weights):
         raise Lacks("XLA takes numbers that are not normal for 0")
     options["class_weight"] = options.pop("weight", None)
     eye = np.eye(x.shape[1], dtype=x.dtype)
     return of_jax(lambda x: linear_cross_entropy(x, eye, target, **options), x)
 
 
+def torch_module(x: Any, target: Any, **options: Any) -> Result:
+    import softstep.torch as st
+
+    logits = tensor(x).requires_grad_()
+    given = torch_options(options)
+    share = {k: given.pop(k) for k in ("sample_weight",) if k in given}
+    loss = st.CrossEntropyLoss(**given)(logits, tensor(target), **share)
+    loss.backward()
+    return loss.detach().numpy(), logits.grad.numpy()
+
+
+def torch_heads(x: Any, target: Any, **options: Any) -> Result:
+    """A head for each of two positions, of which the second has no rows that count."""
+    import torch as pytorch
+
+    import softstep.torch as st
+
+    hidden, eye = tensor(x).requires_grad_(), pytorch.eye(x.shape[1], dtype=tensor(x).dtype)
+    given = torch_options(options)
+    t, classes = tensor(target), pytorch.stack([eye, eye], 1)
+    share = given.pop("sample_weight", pytorch.ones(len(x), dtype=hidden.dtype))
+    t = pytorch.stack([t, t], 1 + t.is_floating_point())
+    given["sample_weight"] = pytorch.stack([share, pytorch.zeros_like(share)], 1)
+    loss = st.linear_cross_entropy(hidden, classes, t, **given)
+    loss.backward()
+    return loss.detach().numpy(), hidden.grad.numpy()
+
+
 MEANS = as_params([whole, columns, head, shards, head_shards])
-MEANS += as_params([torch, torch_head, torch_func, torch_second_derivatives, jax, jax_head])
+MEANS += as_params([torch, torch_module, torch_head, torch_heads, torch_func, jax, jax_head])
+TANGENTS = as_params([torch_second_derivatives])

@@ -11,6 +11,8 @@ from tests.conformance.front_ends import Result, as_params, numpy_of, tensor
 
 def rows(name: str, x: Any, dy: Any) -> Result:
     y = getattr(ss, name)(x)
+    if name == "logsumexp":  # its gradient is the softmax
+        return y, ss.softmax(x) * dy[:, None]
     return y, getattr(ss, f"{name}_backward")(dy, y)
 
 
@@ -19,6 +21,8 @@ def columns(name: str, x: Any, dy: Any) -> Result:
 
 
 def in_place(name: str, x: Any, dy: Any) -> Result:
+    if name == "logsumexp":
+        return ss.logsumexp(x, out=np.empty(len(x), x.dtype)), ss.softmax(x) * dy[:, None]
     y = np.array(x)
     getattr(ss, name)(y, out=y)
     dx = np.array(dy)
@@ -60,7 +64,7 @@ def jax(name: str, x: Any, dy: Any) -> Result:
     from tests.jax.front_end import enable_x64, jax
 
     with enable_x64():
-        y, pullback = jax.vjp(getattr(ssj, name), x)
+        y, pullback = jax.vjp(lambda x: getattr(ssj, name)(x, axis=1), x)
         return np.asarray(y), np.asarray(pullback(dy)[0])
 
 
@@ -76,4 +80,4 @@ def _every(name: str) -> list[Any]:
     return as_params([of(front_end) for front_end in every])
 
 
-SOFTMAX, LOG_SOFTMAX = _every("softmax"), _every("log_softmax")
+SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = map(_every, ("softmax", "log_softmax", "logsumexp"))

@@ -52,6 +52,11 @@ def repeated(x: Any, target: Any, options: dict[str, Any]) -> tuple[Any, Any, di
     return np.broadcast_to(x[:1], x.shape), target, options
 
 
+def swapped(array: Any) -> Any:
+    """The same numbers in the other order of bytes; bfloat16 has but one."""
+    return array if array.dtype.name == "bfloat16" else array.astype(array.dtype.newbyteorder())
+
+
 SITUATIONS: dict[str, Situation] = {
     "logits backwards": logits(backwards),
     "every second of the logits": logits(every_second),
@@ -59,6 +64,7 @@ SITUATIONS: dict[str, Situation] = {
     "logits that cannot be written": logits(read_only),
     "logits between words": logits(unaligned),
     "columns first": logits(np.asfortranarray),
+    "logits in the other order of bytes": logits(swapped),
     "one row repeated": repeated,
     "one row": lambda x, t, o: (x[:1], t[:1], o),
     "no rows": lambda x, t, o: (x[:0], t[:0], o),
@@ -66,7 +72,9 @@ SITUATIONS: dict[str, Situation] = {
     "every second of the targets": targets(every_second),
     "targets that cannot be written": targets(read_only),
     "targets between words": targets(unaligned),
+    "targets in the other order of bytes": targets(swapped),
     "ignored rows": ignored,
+    "a weight in the other order of bytes": option("weight", swapped(np.linspace(1, 2, CLASSES))),
     "a weight of every second": option("weight", np.linspace(1, 2, 2 * CLASSES)[::2]),
     "an int": option("temperature", 2),
     "a NumPy scalar": option("temperature", np.float64(2)),
@@ -97,8 +105,9 @@ def check(front_end: Any, x: Any, target: Any, options: dict[str, Any]) -> None:
         reduction="none",
         **plain,
     )
-    assert loss.shape == (len(x),) and gradient.shape == x.shape and gradient.dtype == x.dtype
-    assert loss.dtype == compute_dtype(x)
+    assert loss.shape == (len(x),) and gradient.shape == x.shape
+    assert gradient.dtype == x.dtype.newbyteorder("=")
+    assert loss.dtype == compute_dtype(x).newbyteorder("=")
     np.testing.assert_allclose(loss, exact["loss"], rtol=unit, atol=unit)
     error = np.abs(gradient.astype(np.float64) - exact["dlogits"])
     assert (
@@ -126,6 +135,39 @@ INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 def test_class_indices_of_every_integer(front_end: Any, integer: str) -> None:
     x, target = problem("classes", np.dtype(np.float32))
     check(front_end, x, target.astype(integer), {})
+
+
+# The first beyond the classes, the last of the integer, and what other widths would take for 1.
+BEYOND = [(i, v) for i in INTEGERS for v in (CLASSES, np.iinfo(i).max)]
+BEYOND += [(i, v) for i in INTEGERS if i.startswith("i") for v in (-1, np.iinfo(i).min)]
+BEYOND += [("int64", 2**32 + 1), ("uint64", 2**32 + 1), ("uint64", 2**63), ("uint64", 2**64 - 100)]
+BEYOND += [("uint8", 256 - 100), ("uint16", 2**16 - 100), ("uint32", 2**32 - 100)]
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_labels_that_are_no_class(front_end: Any) -> None:
+    """An IndexError; from a compiled program a loss of NaN and no gradient."""
+    x, target = problem("classes", np.dtype(np.float32))
+    jax = front_end.__name__.startswith("jax")
+    loss, gradient = front_end(x, target) if jax else (None, None)
+    for integer, value in BEYOND[:: 4 if jax else 1]:
+        wrong = target.astype(integer)
+        wrong[2] = value
+        if not jax:
+            # PyTorch's own where its operations compute.
+            with pytest.raises((IndexError, RuntimeError), match=r"row 2|out of bounds"):
+                front_end(x, wrong)
+            continue
+        losses, gradients = front_end(x, wrong)
+        assert np.isnan(losses[2]) and not gradients[2].any()
+        np.testing.assert_array_equal(np.delete(losses, 2), np.delete(loss, 2))
+        np.testing.assert_array_equal(np.delete(gradients, 2, 0), np.delete(gradient, 2, 0))
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_booleans_are_classes(front_end: Any) -> None:
+    x, _ = problem("classes", np.dtype(np.float32))
+    check(front_end, x, np.array([True, False, True, True, False]), {})
 
 
 @pytest.mark.parametrize("shift", [0, 1, True, 3, 4, 6])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.front_ends import Lacks
-from tests.conformance.means import MEANS
+from tests.conformance.means import MEANS, TANGENTS
 
 # PyTorch's own rules for tangents are scripts.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("kind", ["classes", "probabilities"])
 @pytest.mark.parametrize("dtype", EXPONENTS, ids=str)
-@pytest.mark.parametrize("front_end", MEANS)
+@pytest.mark.parametrize("front_end", MEANS + TANGENTS)
 def test_only_ratios_count(front_end: Any, dtype: Any, kind: str, name: str) -> None:
     rng = np.random.default_rng(5)
     x = (3 * rng.normal(size=(ROWS, CLASSES))).astype(dtype)

@@ -8,7 +8,7 @@ import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.head.arguments import GRADIENTS, Head, LinearGradients
 from softstep.head.filter import keep_live_classes
-from softstep.head.rows import HiddenRows, add_rows
+from softstep.head.rows import HiddenRows, add_rows, matrix
 from softstep.head.targets import Targets
 from softstep.head.workspace import Arena, Needs, borrowed, plan_chunks
 
@@ -194,4 +194,4 @@ class ChunkLoop:
             elif name == "hidden" and len(rows) != self.hidden.count:
                 rest = np.ones(self.hidden.count, bool)
                 rest[rows] = False
-                gradient.reshape(-1, gradient.shape[-1])[rest] = 0
+                matrix(gradient)[rest] = 0

@@ -1,5 +1,6 @@
 """The rows of the linear head: multiplied where they lie, or copied a chunk at a time."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ class HiddenRows:
     def __init__(
         self, hidden: FloatArray, rows: FloatArray, dtype: np.dtype[Any], scaled: bool
     ) -> None:
-        self.count = int(np.prod(hidden.shape[:-1], dtype=np.int64))
+        self.count = prod(hidden.shape[:-1])
         self._hidden, self.rows = np.atleast_2d(hidden), rows
         self._flat = _rows_of(hidden)
         # Rows that follow one another are used where they lie.
@@ -43,12 +44,17 @@ class HiddenRows:
         if not self._adjacent or dhidden.dtype.itemsize == 2:
             return None
         first = int(self.rows[0])
-        return dhidden.reshape(-1, dhidden.shape[-1])[first + begin : first + end]
+        return matrix(dhidden)[first + begin : first + end]
+
+
+def matrix(array: FloatArray) -> FloatArray:
+    """Return the array with one axis of rows; there may be no features."""
+    return array.reshape(prod(array.shape[:-1]), array.shape[-1])
 
 
 def add_rows(to: FloatArray, rows: FloatArray, values: FloatArray, adds: bool) -> None:
     """Write or add `values` to rows of `to`, all of whose axes but the last are rows."""
-    flat = to.reshape(-1, to.shape[-1])
+    flat = matrix(to)
     if not adds:
         flat[rows] = values
     elif flat.dtype == values.dtype:
@@ -59,7 +65,6 @@ def add_rows(to: FloatArray, rows: FloatArray, values: FloatArray, adds: bool) -
 
 def _rows_of(hidden: FloatArray) -> FloatArray | None:
     """Return a view with two axes and adjacent features, if there is one."""
-    features = hidden.shape[-1]
     if not _adjacent(hidden):
         return None
     if hidden.ndim == 2:
@@ -71,7 +76,7 @@ def _rows_of(hidden: FloatArray) -> FloatArray | None:
         if stride and step != stride:
             return None
         stride = step * size
-    return hidden.reshape(-1, features)
+    return matrix(hidden)
 
 
 def _adjacent(array: FloatArray) -> bool:

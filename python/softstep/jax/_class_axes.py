@@ -12,9 +12,11 @@ from softstep.jax._ffi import Array, Axis
 
 
 def as_array(x: Any, name: str) -> Array:
-    """Return an array; JAX would take what NumPy's masks leave out."""
+    """Return an array; JAX would take what NumPy's masks leave out, and no other order of bytes."""
     if not isinstance(x, jax.Array):
         _core.refuse_masked(x, name)
+    if isinstance(x, np.ndarray) and not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
     return jnp.asarray(x)
 
 

@@ -91,7 +91,7 @@ def _chunks(
     if by_row:
         total = losses.reshape(-1)[:count]
     if dhidden is not None:
-        dhidden = dhidden.reshape(-1, hidden.shape[1])[:count]
+        dhidden = dhidden.reshape(parts * size, hidden.shape[1])[:count]
     return (
         total,
         dhidden,

@@ -11,7 +11,7 @@ import torch
 import softstep._core as _core
 from softstep.losses.options import Options
 from softstep.torch import _composed_softmax
-from softstep.torch._numbers import floats, of_python
+from softstep.torch._numbers import Number, floats, of_python
 from softstep.torch._tensors import is_compiling, sizes, wide_dtype
 
 
@@ -31,19 +31,19 @@ def cross_entropy(
     axis = 0 if logits.ndim == 1 else 1
     check_shapes(sizes(logits), axis, target, probabilities, weight, sample_weight)
     x = logits.to(wide_dtype(logits.dtype)).movedim(axis, -1)
-    target = target.movedim(axis, -1) if target.is_floating_point() else target.long()
-    ones = torch.ones_like(x[..., 0])
+    target = target.movedim(axis, -1) if target.is_floating_point() else as_indices(target)
+    if sizes(x)[-1] == 0 and not target.is_floating_point():
+        raise IndexError("target: expected a class, got logits without classes")
+    ones = x.new_ones(sizes(x)[:-1])
     kept, share = counting(target, probabilities, sample_weight, options.ignore_index, ones)
     normalised = options.reduction == "mean" and options.denominator is None
     if normalised and sample_weight is not None:
-        share = _near_one(share, share)
+        share = near_one(share, share)
     # What an ignored row holds must not reach any sum.
     x = x.masked_fill(~kept.unsqueeze(-1), 0)
     allowed = x != -torch.inf
-    if options.softcap is not None:
-        x = torch.where(allowed, options.softcap * torch.tanh(x / options.softcap), x)
-    x = x / options.temperature
-    nll = -_composed_softmax.log_softmax(x, -1)
+    x = soft_capped(x, options.softcap)
+    nll = -_composed_softmax.log_softmax(x, -1, options.temperature)
     w = torch.ones_like(nll[..., :1]) if weight is None else weight.to(x.dtype).expand_as(nll)
     if by_class or probabilities is not None:
         points = target.unsqueeze(-1) if by_class else target
@@ -54,7 +54,7 @@ def cross_entropy(
             mass = probabilities.to(x.dtype).masked_fill(~given, 0)
         at = w.expand_as(nll).gather(-1, index)
         if normalised and by_class and weight is not None:
-            w, at = (_near_one(a, at[..., 0].masked_fill(~kept, 0)) for a in (w, at))
+            w, at = (near_one(a, at[..., 0].masked_fill(~kept, 0)) for a in (w, at))
         own = _dot(mass * at, _focused(nll.gather(-1, index), options.gamma))
     else:
         index, at = target.new_zeros((*target.shape[:-1], 0), dtype=torch.long), w
@@ -73,13 +73,29 @@ def cross_entropy(
             loss = loss + (1 - eps) * own
     loss, z = share * loss.masked_fill(~kept, 0), torch.zeros_like(share)
     if _given(options.z_loss):
-        lse = _composed_softmax.logsumexp(x, -1)
+        lse = _composed_softmax.logsumexp(x, -1, options.temperature)
         z = share * (options.z_loss * lse.square()).masked_fill(~kept, 0)
     if options.reduction == "none":
         return loss + z
     if options.reduction == "sum":
         return (loss + z).sum()
     return _mean(loss, z, share, at[..., 0] if by_class and weight is not None else None, options)
+
+
+def soft_capped(x: torch.Tensor, softcap: Number | None) -> torch.Tensor:
+    """Return bounded logits; what is -inf stays so, with the derivative of the cap, 0."""
+    if softcap is None:
+        return x
+    masked = torch.zeros_like(x).masked_fill(x == -torch.inf, -torch.inf)
+    return softcap * torch.tanh(x / softcap) + masked
+
+
+def as_indices(target: torch.Tensor) -> torch.Tensor:
+    """Return class targets as int64; of uint64 what is beyond it stays no class."""
+    indices = target.long()
+    if target.dtype is torch.uint64:
+        indices = indices.masked_fill(indices < 0, torch.iinfo(torch.int64).max)
+    return indices
 
 
 def counting(
@@ -92,10 +108,10 @@ def counting(
     """Return which rows count, and how much, in the dtype of `ones`, one for each row."""
     share = ones if sample_weight is None else sample_weight.to(ones.dtype)
     kept = share != 0
-    if probabilities is not None:
-        kept = kept & (target != ignore_index).any(-1)
-    elif not target.is_floating_point():
-        kept = kept & (target != ignore_index)
+    if not target.is_floating_point():
+        target = as_indices(target)
+        counts = target != ignore_index
+        kept = kept & (counts if probabilities is None else counts.any(-1))
     return kept, share.masked_fill(~kept, 0)
 
 
@@ -120,7 +136,7 @@ def _mean(
     return mean + z.sum() / whole_z if _given(options.z_loss) else mean
 
 
-def _near_one(weights: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+def near_one(weights: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """Return weights of a mean over the largest that counts, so that no sum overflows."""
     largest = torch.cat([counted.detach().abs().flatten(), counted.new_zeros(1)]).max()
     return weights / largest.masked_fill(largest == 0, 1)
@@ -131,13 +147,14 @@ def _given(number: Any) -> bool:
 
 
 def _focused(nll: torch.Tensor, gamma: Any) -> torch.Tensor:
-    """Return (1 - p)**gamma times the loss, whose derivative at p = 1 is 0, not NaN."""
+    """Return (1 - p)**gamma times the loss, whose derivative is 0 at p = 1, and 1 at p = 0."""
     if not _given(gamma):
         return nll
-    rest = -torch.expm1(-nll)
+    impossible = nll == torch.inf
+    rest = -torch.expm1(-nll.masked_fill(impossible, 1))
     certain = rest == 0
-    focused: torch.Tensor = rest.masked_fill(certain, 1) ** gamma * nll
-    return focused.masked_fill(certain, 0)
+    focused: torch.Tensor = rest.masked_fill(certain, 1) ** gamma * nll.masked_fill(impossible, 0)
+    return torch.where(impossible, nll, focused.masked_fill(certain, 0))
 
 
 def _dot(factor: torch.Tensor, nll: torch.Tensor) -> torch.Tensor:
@@ -158,6 +175,8 @@ def check_shapes(
     expected: dict[str, Any] = {"target": (target, rows)}
     if probabilities is not None:
         points = (*rows, *sizes(target)[len(rows) : len(rows) + 1])
+        if sizes(target) == points != rows and not 1 <= points[-1] <= 1024:
+            raise ValueError(f"target: expected a last axis of 1 to 1024 classes, got {points}")
         expected = {"target": (target, points), "target_probabilities": (probabilities, points)}
     elif target.is_floating_point():
         expected = {"target": (target, shape)}

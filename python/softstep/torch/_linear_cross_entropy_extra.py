@@ -7,6 +7,8 @@ import torch
 
 from softstep.head.targets import Targets
 from softstep.losses.extra_results import Extra, check_extra
+from softstep.torch._composed import soft_capped
+from softstep.torch._composed_softmax import log_softmax, logsumexp
 from softstep.torch._linear_cross_entropy_constants import Constants
 from softstep.torch._tensors import of_array
 
@@ -43,13 +45,11 @@ def of_logits(
         kept = kept if by_class else kept.any(-1)
     if share is not None:
         kept = kept & (share != 0)
-    z = logits.detach()
-    if options.softcap is not None:
-        z = options.softcap * torch.tanh(z / options.softcap)
-    log_p = torch.log_softmax(z / options.temperature, -1)
+    z = soft_capped(logits.detach(), options.softcap)
+    log_p = log_softmax(z, -1, options.temperature)
     largest = logits.detach().argmax(-1)
-    found = {"lse": lambda: torch.logsumexp(z / options.temperature, -1)}
-    found["entropy"] = lambda: -torch.special.xlogy(log_p.exp(), log_p.exp()).sum(-1)
+    found = {"lse": lambda: logsumexp(z, -1, options.temperature)}
+    found["entropy"] = lambda: -(log_p.exp() * log_p.masked_fill(log_p == -torch.inf, 0)).sum(-1)
     found["target_log_prob"] = lambda: log_p.gather(-1, torch.where(kept, target, 0)[:, None])[:, 0]
     for name in results:
         if name == "correct":

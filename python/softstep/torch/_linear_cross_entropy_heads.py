@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from softstep.torch._composed import check_shapes, counting
+from softstep.torch._composed import as_indices, check_shapes, counting, near_one
 from softstep.torch._linear_cross_entropy_constants import Constants
 from softstep.torch._tensors import sizes
 
@@ -40,14 +40,14 @@ def over_heads(
     """Return the loss of all heads; `loss_of` is that of one."""
     rows = (len(hidden), *weight.shape[1:-1])
     count = prod(rows[1:])
-    target, masses, _, share = constants[:4]
-    dense = masses is None and target.is_floating_point()
     options = constants.options
     whole = 1.0
     if options.reduction == "mean" and options.denominator is None:
-        whole, z_whole = _denominators(rows, constants)
+        constants, whole, z_whole = _divided(rows, constants)
         z_loss = options.z_loss * whole / z_whole if z_whole else 0.0
         options = options._replace(denominator=whole or 1.0, z_loss=z_loss)
+    target, masses, _, share = constants[:4]
+    dense = masses is None and target.is_floating_point()
     # The gradient of `unbind` is one stack.
     losses = [
         loss_of(hidden, w, b, constants._replace(
@@ -72,15 +72,20 @@ def _heads(tensor: torch.Tensor, rows: tuple[int, ...]) -> Any:
     return tensor.reshape(rows[0], prod(rows[1:]), *tensor.shape[len(rows) :]).unbind(1)
 
 
-def _denominators(rows: tuple[int, ...], constants: Constants) -> tuple[float, float]:
-    """Return what a mean over all heads divides the loss by, and the z-loss."""
+def _divided(rows: tuple[int, ...], constants: Constants) -> tuple[Constants, float, float]:
+    """Return weights near 1, and what a mean over all heads divides the loss by, and the z-loss."""
     target, masses, class_weight, share, options, *_ = constants
     ones = torch.ones(rows, dtype=torch.float64, device=target.device)
     kept, shares = counting(target, masses, share, options.ignore_index, ones)
+    if share is not None:
+        constants = constants._replace(sample_weight=near_one(share.to(ones.dtype), shares))
+        shares = near_one(shares, shares)
     z_whole = whole = shares.sum().item()
     if class_weight is not None and masses is None and not target.is_floating_point():
-        at = class_weight.to(shares.dtype)[target.long().masked_fill(~kept, 0)]
-        whole = (at * shares).sum().item()
+        weights = class_weight.to(ones.dtype)
+        at = weights[as_indices(target).masked_fill(~kept, 0)].masked_fill(~kept, 0)
+        constants = constants._replace(class_weight=near_one(weights, at))
+        whole = (near_one(at, at) * shares).sum().item()
     if not whole and options.empty == "raise":
         raise ValueError("target: the mean is over no rows (all are ignored or weightless)")
-    return whole, z_whole
+    return constants, whole, z_whole

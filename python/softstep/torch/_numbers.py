@@ -57,6 +57,11 @@ def scalar(value: torch.Tensor, name: str) -> torch.Tensor:
 
 def divided(x: torch.Tensor, temperature: Number) -> torch.Tensor:
     """Return logits over a temperature that may require grad, of the dtype that is computed in."""
+    return x.to(wide_dtype(x.dtype)) / checked(temperature)
+
+
+def checked(temperature: Number) -> Number:
+    """Return a temperature above 0; of a tensor whose value is out of reach, as it is."""
     number = temperature
     if isinstance(temperature, torch.Tensor):
         temperature = scalar(temperature, "temperature")
@@ -65,7 +70,7 @@ def divided(x: torch.Tensor, temperature: Number) -> torch.Tensor:
         number = temperature = temperature.item()
     if not 0 < number < math.inf:
         raise ValueError(f"temperature: expected a finite number above 0, got {number}")
-    return x.to(wide_dtype(x.dtype)) / temperature
+    return temperature
 
 
 def of_python(options: Options) -> Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from softstep.torch._composed_softmax import COMPOSED
-from softstep.torch._numbers import Number, divided
+from softstep.torch._numbers import Number, checked, divided
 from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS
 from softstep.torch._tensors import FLOATS, PLAIN, is_eager, take_operators, wide_dtype
 
@@ -146,9 +146,8 @@ def _map(
     elif x.is_cpu and take_operators(x):
         result = getattr(torch.ops.softstep, name)(x, dim, temperature)
     else:
-        x = x.to(wide_dtype(given))
-        result = COMPOSED[name](x if temperature == 1 else divided(x, temperature), dim)
-    return result if x.dtype is given else result.to(given)
+        result = COMPOSED[name](x.to(wide_dtype(given)), dim, checked(temperature))
+    return result if result.dtype is given else result.to(given)
 
 
 def _check_dim(x: torch.Tensor, dim: int) -> None:
