@@ -1,11 +1,11 @@
-"""A mean depends on the ratios of its weights, however large or small they are."""
+"""A mean depends on the ratios of its weights, however large or small; a sum on their size."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conformance.front_ends import Lacks
+from tests.conformance.front_ends import FRONT_ENDS, Lacks
 from tests.conformance.means import MEANS, TANGENTS
 
 # PyTorch's own rules for tangents are scripts.
@@ -52,3 +52,35 @@ def test_only_ratios_count(front_end: Any, dtype: Any, kind: str, name: str) -> 
                 pytest.skip(str(lack))
             np.testing.assert_allclose(loss, expected, rtol=unit, err_msg=f"{weights}, {exponent}")
             np.testing.assert_allclose(gradient, slope, rtol=unit, atol=unit / ROWS)
+
+
+@pytest.mark.parametrize("weights", ["sample_weight", "weight"])
+@pytest.mark.parametrize("kind", ["classes", "probabilities", "points"])
+@pytest.mark.parametrize("dtype", EXPONENTS, ids=str)
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_losses_and_sums_are_as_large_as_their_weights(
+    front_end: Any, dtype: Any, kind: str, weights: str
+) -> None:
+    """A power of two is exact in every operation."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(ROWS, CLASSES)).astype(dtype)
+    target = rng.integers(0, CLASSES, ROWS)
+    options: dict[str, Any] = {}
+    if kind == "probabilities":
+        target = rng.dirichlet(np.ones(CLASSES), ROWS).astype(dtype)
+    if kind == "points":
+        options["target_probabilities"] = rng.uniform(size=(ROWS, 2)).astype(dtype)
+        target = np.stack([target, (target + 1) % CLASSES], axis=1)
+    count = ROWS if weights == "sample_weight" else CLASSES
+    given = (1 + np.arange(count) % 3).astype(dtype)
+    largest = 110 if dtype == np.float32 else 900
+    try:
+        results = [
+            front_end(x, target, **options, **{weights: np.ldexp(given, exponent)})
+            for exponent in (0, largest, -largest)
+        ]
+    except Lacks as lack:
+        pytest.skip(str(lack))
+    for exponent, result in zip((largest, -largest), results[1:], strict=True):
+        for scaled, one in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(scaled, np.ldexp(one, exponent))
