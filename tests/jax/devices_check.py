@@ -119,6 +119,19 @@ def check_jit_keeps_the_sharding() -> None:
                 assert result.sharding.is_equivalent_to(expected, result.ndim), name
 
 
+def check_the_head_keeps_the_sharding() -> None:
+    """The gradient of the hidden states is where their rows are, and no device gathers them."""
+    heads = {"none": BY_ROW["a head"]}
+    heads |= {name: reduced(name)["a head"] for name in ("sum", "mean")}
+    for name, (function, rest) in heads.items():
+        gradient = jax.grad(summed(function))
+        compiled = jax.jit(gradient).lower(placed(X), *map(placed, rest)).compile()
+        assert "all-gather" not in compiled.as_text(), name
+        result = compiled(placed(X), *map(placed, rest))
+        close(result, gradient(X, *rest), name)
+        assert result.sharding.is_equivalent_to(NamedSharding(MESH, ROWS), result.ndim), name
+
+
 def check_other_shardings() -> None:
     """Classes on several devices are gathered; a head's rows, rows of vmap, are right."""
     by_class = jax.device_put(X[..., :4], NamedSharding(MESH, P(None, None, "b")))
@@ -134,6 +147,7 @@ def check_other_shardings() -> None:
 if __name__ == "__main__":
     assert jax.device_count() == 4
     check_jit_keeps_the_sharding()
+    check_the_head_keeps_the_sharding()
     check_other_shardings()
     if hasattr(jax, "shard_map"):  # before 0.6.1 it has no gradients inside of it
         check_shard_map()

@@ -138,3 +138,13 @@ def test_no_python_in_the_program(rng: np.random.Generator) -> None:
     x, t = batched(rng)
     text = jax.jit(jax.grad(lambda x: losses(x, t).sum())).lower(x).as_text()
     assert "softstep_cross_entropy" in text and "callback" not in text
+
+
+def test_other_derivatives_are_refused() -> None:
+    for function in (ssj.softmax, lambda x: losses(x, 0), lambda x: losses(x, 0, reduction="mean")):
+        f = lambda x, g=function: jnp.sum(jnp.cos(g(x)))  # noqa: E731
+        x = jnp.arange(3.0)
+        with pytest.raises(ValueError, match=r"cannot be differentiated twice.*jax\.nn and Optax"):
+            jax.hessian(f)(x)
+        with pytest.raises(TypeError, match="forward-mode"):
+            jax.jvp(f, (x,), (x,))
