@@ -136,13 +136,36 @@ def site(session: nox.Session) -> None:
 def sanitize(session: nox.Session, sanitizer: str) -> None:
     """Run the suite with undefined behaviour or wrong addresses made fatal."""
     install(session, "test", f"cmake.define.SOFTSTEP_SANITIZE={sanitizer}", "install.strip=false")
-    environment = {"ASAN_OPTIONS": "detect_leaks=0"}  # Python's leaks are not ours
-    if sanitizer == "address":
-        # Python itself is not instrumented, so that the runtime has to be loaded before it.
-        names = ["libasan.so", "libstdc++.so"]
-        files = [session.run("g++", f"-print-file-name={n}", silent=True) for n in names]
-        environment["LD_PRELOAD"] = " ".join(str(file).strip() for file in files)
+    environment = address_environment(session) if sanitizer == "address" else {}
     session.run("pytest", *session.posargs, env=environment)
+
+
+def address_environment(session: nox.Session) -> dict[str, str]:
+    """Return what Python, which is not instrumented itself, needs to load an extension that is."""
+    names = ["libasan.so", "libstdc++.so"]
+    files = [session.run("g++", f"-print-file-name={n}", silent=True) for n in names]
+    # Python's leaks are not ours; what is too large is refused, as it is without a sanitizer.
+    options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=8192"
+    return {"ASAN_OPTIONS": options, "LD_PRELOAD": " ".join(str(file).strip() for file in files)}
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Give functions and programs what nobody would: `nox -s fuzz -- bindings --seconds 3600`."""
+    sanitizers = "cmake.define.SOFTSTEP_SANITIZE=address,undefined"
+    install(session, "test", sanitizers, "install.strip=false")
+    environment = address_environment(session)
+    session.run("python", "-m", "tests.campaigns.fuzz", *session.posargs, env=environment)
+
+
+@nox.session
+def killed(session: nox.Session) -> None:
+    """Kill trainings, fill their disk, take their folder: `nox -s killed -- --moments 500`."""
+    session.install(".[test,mpi,torch]")
+    # Root of a namespace of its own, to mount a small disk there.
+    alone = ["unshare", "--map-root-user", "--mount"]
+    module = ["python", "-m", "tests.campaigns.killed"]
+    session.run(*alone, *module, *session.posargs, external=True)
 
 
 @nox.session

@@ -15,7 +15,7 @@ class ExtraResults {
 public:
   ExtraResults(const py::handle& names, const CrossEntropyCall& call) : call_(call) {
     for (const py::handle& name : names)
-      wanted_.push_back(py::cast<std::string>(name));
+      wanted_.emplace_back(as_text(name, "extra"));
   }
   bool wants(const char* name) const {
     return std::find(wanted_.begin(), wanted_.end(), name) != wanted_.end();
@@ -150,7 +150,7 @@ py::tuple cross_entropy(const CrossEntropyArguments& given) {
       {shape_of(logits), axis, logits.dtype()},
       {given[kTarget], given[kTargetProbabilities], given[kWeight], given[kSampleWeight]}, options);
   std::optional<py::array> dlogits;
-  if (given[kWithGradient] && PyObject_IsTrue(given[kWithGradient]) == 1) {
+  if (given[kWithGradient] && as_flag(given[kWithGradient])) {
     const py::handle out = given[kOut];
     dlogits =
         out && !out.is_none() ? call.checked_out(out, logits) : new_array(shape_of(logits), logits);

@@ -153,7 +153,7 @@ of_chunks(const std::vector<py::ssize_t>& shape, const py::dtype& dtype, const p
   LogitsForm form(shape, static_cast<py::ssize_t>(shape.size()) - 1, dtype);
   std::optional<ClassSegment> segment;
   if (!first.is_none())
-    segment = checked_segment(py::cast<py::ssize_t>(first), total, form.classes);
+    segment = checked_segment(as_integer(first, "first"), total, form.classes);
   auto parts = std::make_unique<CrossEntropyParts>(std::move(form),
                                                    CrossEntropyArrays{target, target_probabilities,
                                                                       class_weight, sample_weight,

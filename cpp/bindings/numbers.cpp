@@ -38,6 +38,13 @@ std::string_view as_text(const py::handle& object, const char* name) {
   return {text, static_cast<std::size_t>(size)};
 }
 
+bool as_flag(const py::handle& object) {
+  const int truth = PyObject_IsTrue(object.ptr());
+  if (truth < 0)
+    throw py::error_already_set();
+  return truth != 0;
+}
+
 std::string number_text(double value) { return py::str(py::float_(value)); }
 
 double as_temperature(const py::handle& object) {

@@ -55,12 +55,7 @@ double not_negative(const py::dict& options, const Key& key) {
   return not_negative(option(options, key), key.name);
 }
 
-bool flag(const py::dict& options, const Key& key) {
-  const int truth = PyObject_IsTrue(option(options, key).ptr());
-  if (truth < 0)
-    throw py::error_already_set();
-  return truth != 0;
-}
+bool flag(const py::dict& options, const Key& key) { return as_flag(option(options, key)); }
 
 std::string short_text(double value) {
   char text[32];

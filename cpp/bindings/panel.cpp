@@ -22,7 +22,7 @@ void require_rows(const py::array& array, const char* name) {
 py::array panel_target(const py::object& object, const py::array& source) {
   // The shape is the target's own: an array of it without memory.
   static const double kNothing = 0;
-  const auto shape = shape_of(py::array::ensure(object));
+  const auto shape = shape_of(as_numpy(object, "to"));
   const std::vector<py::ssize_t> strides(shape.size(), 0);
   const py::array like(compute_dtype(source), shape, strides, &kNothing, py::none());
   py::array to = as_output(object, "to", like);

@@ -54,7 +54,7 @@ void register_runtime(py::module_& m) {
   m.def("see_foreign_arrays", &see_foreign_arrays, py::arg("views"));
   m.def(
       "as_array", [](const py::object& object, const char* name) { return as_numpy(object, name); },
-      py::arg("object"), py::arg("name"));
+      py::arg("object"), py::arg("name").none(false));
   m.def("refuse_masked", &refuse_masked, py::arg("object"), py::arg("name"));
   m.def(
       "exp",

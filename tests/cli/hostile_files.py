@@ -1,7 +1,9 @@
 """Archives that NumPy would not write: their parts are put together by hand."""
 
+import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,13 +73,11 @@ HEADERS = {
 }
 
 
-def peak_of(call: object) -> int:
+def peak_of(call: Callable[[], object]) -> int:
     """Return the most bytes that ``call`` held at a time, NumPy's included."""
-    import tracemalloc
-
     tracemalloc.start()
     try:
-        call()  # type: ignore[operator]
+        call()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

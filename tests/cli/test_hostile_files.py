@@ -1,5 +1,6 @@
 """Files that were made to do harm: refused in one line, and in little memory."""
 
+import fcntl
 import gzip
 import os
 import stat
@@ -279,8 +280,6 @@ def test_whatever_has_the_name_of_a_staging_folder(tmp_path: Path) -> None:
 def test_a_folder_that_another_process_has_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fcntl
-
     monkeypatch.setattr(staging, "PATIENCE", 0.05)
     other = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)

@@ -234,3 +234,36 @@ def test_amsgrad_comes_and_goes(rng: np.random.Generator) -> None:
     other = ss.AdamW([{"params": params[:2]}, {"params": params[2:]}], 0.1)
     other.load_state_dict(state)
     assert other.state_dict().keys() == state.keys()
+
+
+STEPS = [-1, 2**70, float("inf"), float("nan"), 0.5, "1e3", np.inf, 2**53 + 1]
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("key", ["step", "state.0.step"])
+def test_numbers_of_steps_that_are_none(key: str, steps: Any) -> None:
+    """The first step after it would fail, or arrays are taken before the number is refused."""
+    optimizer = ss.AdamW([np.ones(3, np.float32)], lr=0.1)
+    optimizer.step([np.ones(3, np.float32)])
+    before = {name: np.array(value) for name, value in optimizer.state_dict().items()}
+    other = {**before, "state.0.exp_avg": np.full(3, 9, np.float32), key: steps}
+    with pytest.raises(ValueError, match=r"state\['.*step'\]: expected"):
+        optimizer.load_state_dict(other)
+    after = optimizer.state_dict()
+    assert all(np.array_equal(after[name], value) for name, value in before.items())
+
+
+def test_a_state_without_end() -> None:
+    nested: Any = {}
+    for _ in range(5000):
+        nested = {"step": nested}
+    with pytest.raises(ValueError, match="levels"):
+        ss.SGD([np.ones(3)], lr=0.1).load_state_dict(nested)
+
+
+def test_an_option_that_is_a_huge_array() -> None:
+    """As a list it would take all memory there is."""
+    optimizer = ss.SGD([np.ones(3)], lr=0.1)
+    huge = np.broadcast_to(0.1, (2**20, 2**20))
+    with pytest.raises(ValueError, match=r"state\['param_groups.0.lr'\]: expected an option"):
+        optimizer.load_state_dict({"param_groups.0.lr": huge})

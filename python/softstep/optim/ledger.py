@@ -112,7 +112,7 @@ class Ledger:
         return Loaded(
             groups,
             saved.steps_of({"step": self.steps, **flat}, "step"),
-            int(flat.get("seed", self.seed)) % 2**64,
+            saved.whole({"seed": self.seed, **flat}, "seed") % 2**64,
             counts,
             held,
             arrays,

@@ -1,5 +1,6 @@
 """The state of an optimizer as a flat dict of arrays, and back."""
 
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,13 @@ import numpy as np
 from softstep._typing import FloatArray
 from softstep.optim.options import Precision
 from softstep.optim.rules import Rule
+
+# float64, in which corrections are computed, counts no further.
+MOST_STEPS = 2**53
+# More numbers than an option has.
+MOST_NUMBERS = 8
+# More levels than PyTorch has.
+MOST_LEVELS = 8
 
 
 def path(k: int, name: str) -> str:
@@ -30,7 +38,9 @@ def master_of(param: FloatArray, bfloat16: bool) -> FloatArray:
 def flattened(state: Mapping[str, Any]) -> dict[str, Any]:
     """Join the keys of a nested dict, PyTorch's, by dots; what is None is left out."""
 
-    def walk(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    def walk(prefix: str, value: Any, level: int) -> Iterator[tuple[str, Any]]:
+        if level > MOST_LEVELS:
+            raise ValueError(f"state: expected at most {MOST_LEVELS} levels, got more")
         if isinstance(value, Mapping):
             items: Any = value.items()
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
@@ -40,9 +50,9 @@ def flattened(state: Mapping[str, Any]) -> dict[str, Any]:
                 yield prefix, value
             return
         for key, item in items:
-            yield from walk(f"{prefix}.{key}" if prefix else str(key), item)
+            yield from walk(f"{prefix}.{key}" if prefix else str(key), item, level + 1)
 
-    return dict(walk("", state))
+    return dict(walk("", state, 0))
 
 
 def flat_groups(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -77,9 +87,16 @@ def loaded_groups(
         options = dict(group)
         for option in group:
             if option != "params" and prefix + option in flat:
-                options[option] = np.asarray(flat[prefix + option]).tolist()
+                options[option] = _option(prefix + option, flat[prefix + option])
         loaded.append(options)
     return loaded
+
+
+def _option(key: str, value: Any) -> Any:
+    array = np.asarray(value)
+    if array.size > MOST_NUMBERS:
+        raise ValueError(f"state[{key!r}]: expected an option, got an array of {array.shape}")
+    return array.tolist()
 
 
 def loaded_arrays(
@@ -112,10 +129,28 @@ def _array(key: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -
 
 def steps_of(flat: Mapping[str, Any], key: str) -> int:
     """Return a number of steps."""
-    steps = int(flat[key])
-    if steps < 0:
-        raise ValueError(f"state[{key!r}]: expected at least 0, got {steps}")
+    steps = whole(flat, key)
+    if not 0 <= steps <= MOST_STEPS:
+        raise ValueError(f"state[{key!r}]: expected 0 to {MOST_STEPS}, got {short(steps)}")
     return steps
+
+
+def whole(flat: Mapping[str, Any], key: str) -> int:
+    """Return a whole number, of whatever kind."""
+    value = flat[key]
+    try:
+        number = int(value)
+        is_whole = bool(number == value)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"state[{key!r}]: expected a whole number, got {short(value)}") from error
+    if not is_whole:
+        raise ValueError(f"state[{key!r}]: expected a whole number, got {short(value)}")
+    return number
+
+
+def short(value: Any) -> str:
+    """Return a value as an error has room for it."""
+    return reprlib.repr(value)
 
 
 def loaded_counts(rule: Rule, flat: Mapping[str, Any], needed: Sequence[int]) -> list[int]:

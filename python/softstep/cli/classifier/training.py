@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from softstep.cli.classifier.report import Counts, confusion_matrix
 from softstep.cli.data.labels import Indices
 from softstep.cli.data.split import Problem
 from softstep.cli.errors import Diverged
-from softstep.cli.files.archive import json_of
+from softstep.cli.files.archive import array_of, json_of
+from softstep.cli.files.checkpoint import rows_of, table_of
 from softstep.cli.files.npy import Arrays
 from softstep.distributed import Communicator, ShardedOptimizer, Single, even_shard
 from softstep.training.batches import Batch, Samples
@@ -232,7 +233,7 @@ class Trainer:
         """Return all that `restore` needs to go on from here with the same bits."""
         arrays = {
             "position": np.array(json.dumps(asdict(self.position))),
-            "history": np.array([astuple(epoch) for epoch in self.history], np.float64),
+            "history": table_of(self.history, Epoch),
         }
         for name, values in self._parameters():
             arrays[name] = values
@@ -251,13 +252,18 @@ class Trainer:
         }
         self.optimiser.load_state_dict(optimiser)
         for name, values in self._parameters():
-            if arrays[name].shape != values.shape:
-                raise ValueError(f"{name}: expected {values.shape}, got {arrays[name].shape}")
-            np.copyto(values, arrays[name], casting="no")
+            np.copyto(values, array_of(arrays, name, values.dtype, values.shape))
         if any(name.startswith("best.") for name in arrays):
-            self.best = [arrays[f"best.{name}"] for name, _ in self._parameters()]
-        self.history = [Epoch(int(number), *rest) for number, *rest in arrays["history"].tolist()]
+            self.best = [
+                array_of(arrays, f"best.{name}", values.dtype, values.shape)
+                for name, values in self._parameters()
+            ]
+        self.history = [
+            Epoch(int(number), *rest) for number, *rest in rows_of(arrays, "history", Epoch)
+        ]
         self.position = Position(**json_of(arrays, "position"))
+        # That it is one of the generator's.
+        self.rng.bit_generator.state = self.position.rng
 
     def _parameters(self) -> Iterator[tuple[str, Floats]]:
         """Every array that is trained, by its name in a file."""

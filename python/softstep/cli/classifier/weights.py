@@ -12,7 +12,15 @@ import numpy as np
 
 from softstep.cli.data.conversion import Conversion
 from softstep.cli.errors import InputError
-from softstep.cli.files.archive import json_of, read_archive, texts_of
+from softstep.cli.files.archive import (
+    array_of,
+    finite_of,
+    json_of,
+    read_archive,
+    text_of,
+    texts_of,
+)
+from softstep.cli.files.npy import Arrays
 from softstep.training.network import Floats
 
 FORMAT = "softstep-mlp-2"
@@ -66,42 +74,37 @@ def load_weights(path: Path) -> Weights:
     """Read and check what ``Weights.save`` wrote."""
     what = "a weights file that `softstep train` wrote"
     arrays, problem = read_archive(path, FORMAT, what), f"{path}: expected {what}"
-    layers = sum(name.startswith("weight") for name in arrays)
     try:
-        loaded = Weights(
-            [arrays[f"weight{layer}"] for layer in range(layers)],
-            [arrays[f"bias{layer}"] for layer in range(layers)],
-            Conversion.loaded(
-                json_of(arrays, "conversion"),
-                arrays["mean"],
-                arrays["scale"],
-                float(arrays["limit"]),
-            ),
-            texts_of(arrays, "classes"),
+        conversion = Conversion.loaded(
+            json_of(arrays, "conversion"),
+            finite_of(arrays, "mean", np.float64, (None,)),
+            finite_of(arrays, "scale", np.float64, (None,)),
+            float(array_of(arrays, "limit", np.float64, ())),
+        )
+        classes = texts_of(arrays, "classes")
+        weights, biases = _layers(arrays, conversion.mean.size, len(classes))
+        return Weights(
+            weights,
+            biases,
+            conversion,
+            classes,
             texts_of(arrays, "columns"),
-            bool(arrays["named"]),
-            str(arrays["label_column"]),
+            bool(array_of(arrays, "named", np.bool_, ())),
+            text_of(arrays, "label_column"),
             json_of(arrays, "settings"),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{problem}, got one with a part missing: {error}") from error
-    _check_shapes(loaded, problem)
-    return loaded
 
 
-def _check_shapes(loaded: Weights, problem: str) -> None:
-    inputs = loaded.conversion.mean.shape
-    for layer, (weight, bias) in enumerate(zip(loaded.weights, loaded.biases, strict=True)):
-        expected = (*inputs, *bias.shape)
-        if weight.ndim != 2 or weight.shape != expected or weight.dtype != np.float32:
-            raise InputError(
-                f"{problem}: weight{layer}: expected float32 of shape {expected}, "
-                f"got {weight.dtype} of shape {weight.shape}"
-            )
-        if bias.dtype != np.float32:
-            raise InputError(f"{problem}: bias{layer}: expected float32, got {bias.dtype}")
-        inputs = bias.shape
-    if not loaded.weights or inputs != (len(loaded.classes),):
-        raise InputError(
-            f"{problem}: expected an output per class ({len(loaded.classes)}), got {inputs}"
-        )
+def _layers(arrays: Arrays, inputs: int, outputs: int) -> tuple[list[Floats], list[Floats]]:
+    """Return weights and biases, each layer of which has the outputs of the one before."""
+    weights, biases = list[Floats](), list[Floats]()
+    for layer in range(sum(name.startswith("weight") for name in arrays)):
+        bias = finite_of(arrays, f"bias{layer}", np.float32, (None,))
+        weights.append(finite_of(arrays, f"weight{layer}", np.float32, (inputs, bias.size)))
+        biases.append(bias)
+        inputs = bias.size
+    if not weights or inputs != outputs:
+        raise ValueError(f"expected an output per class ({outputs}), got {inputs}")
+    return weights, biases

@@ -149,6 +149,8 @@ def _matrix(source: Source, name: str, array: NDArray[Any]) -> NDArray[Any]:
         )
     if array.dtype.kind not in "fiub":
         raise InputError(f"{source.name}: {name}: expected numbers, got dtype {array.dtype}")
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)  # NumPy does not subtract truth values
     return array.reshape(len(array), -1)
 
 

@@ -129,12 +129,10 @@ class Conversion:
             for each in saved["features"]
         )
         width = sum(feature.width for feature in features)
-        for name, array in (("mean", mean), ("scale", scale)):
-            if array.shape != (width,) or array.dtype != np.float64:
-                raise ValueError(
-                    f"{name}: expected float64 of shape ({width},), got {array.dtype} of shape "
-                    f"{array.shape}"
-                )
+        if mean.shape != (width,) or scale.shape != (width,):
+            raise ValueError(
+                f"mean, scale: expected shape ({width},), got {mean.shape}, {scale.shape}"
+            )
         return cls(features, mean, scale, limit, tuple(saved["missing_values"]))
 
 

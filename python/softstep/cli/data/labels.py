@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from softstep.cli.errors import InputError
 Indices = NDArray[np.int64]
 # More distinct whole numbers than this, with a few rows each, are measured, not classes.
 MEASURED, ROWS_EACH = 100, 10
+# Which Python reads as one: "²" is a digit for `str.isdigit`, and nothing for `int`.
+WHOLE = re.compile(r"[+-]?[0-9]{1,300}")
 
 
 def encode(table: Table, label: Label) -> tuple[Indices, list[str]]:
@@ -95,7 +98,7 @@ def _class_name(text: str) -> str:
     number = parsed(text)
     if number is None or not np.isfinite(number):
         return text
-    return str(int(text)) if text.lstrip("+-").isdigit() else number_text(number)
+    return str(int(text)) if _whole(text) else number_text(number)
 
 
 def _key(names: Sequence[str]) -> Any:
@@ -103,4 +106,4 @@ def _key(names: Sequence[str]) -> Any:
 
 
 def _whole(name: str) -> bool:
-    return name.lstrip("+-").isdigit()
+    return WHOLE.fullmatch(name) is not None

@@ -24,7 +24,7 @@ def read_parquet(source: Source) -> Table:
             frame = polars.read_parquet(file)
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read: {error.strerror or error}") from error
-    except polars.exceptions.PolarsError as error:
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
         raise InputError(f"{source.name}: cannot be read as .parquet: {error}") from error
     columns = tuple(_column(polars, source, frame, name) for name in frame.columns)
     if not columns or not len(columns[0]):

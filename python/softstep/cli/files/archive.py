@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from softstep.cli.errors import InputError
 from softstep.cli.files.npy import Arrays, DamagedError, read_members
@@ -57,15 +58,49 @@ def texts_of(arrays: Arrays, name: str) -> list[str]:
     return texts
 
 
-def json_of(arrays: Arrays, name: str) -> Any:
-    """Return what a text says as JSON; KeyError or ValueError if there is none of that name."""
+def text_of(arrays: Arrays, name: str) -> str:
+    """Return a text; KeyError or ValueError if there is none of that name."""
     array = arrays[name]
     if array.ndim or array.dtype.kind != "U":
         raise ValueError(f"{name}: expected a text, got {_text(array)}")
+    return str(array)
+
+
+def json_of(arrays: Arrays, name: str) -> Any:
+    """Return what a text says as JSON; KeyError or ValueError if there is none of that name."""
     try:
-        return json.loads(str(array))
+        return json.loads(text_of(arrays, name))
     except RecursionError as error:
         raise ValueError(f"{name}: expected JSON, got brackets without end") from error
+
+
+def array_of(
+    arrays: Arrays, name: str, dtype: DTypeLike, shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """Return an array of this dtype and shape, of any length where that is None.
+
+    KeyError or ValueError if there is none such.
+    """
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(
+        length in (None, got) for length, got in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
+        raise ValueError(
+            f"{name}: expected {np.dtype(dtype)} of shape {shape}, got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    return array
+
+
+def finite_of(
+    arrays: Arrays, name: str, dtype: DTypeLike, shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """Return such an array of finite numbers."""
+    array = array_of(arrays, name, dtype, shape)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinite ones")
+    return array
 
 
 def _text(array: NDArray[Any]) -> str:

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep.cli.arguments import AUTO
-from softstep.cli.errors import InputError
-from softstep.cli.files.archive import json_of, read_archive
+from softstep.cli.errors import InputError, RunError
+from softstep.cli.files.archive import array_of, json_of, read_archive
 from softstep.cli.files.npy import Arrays
 from softstep.cli.files.staging import replace, writing
 
@@ -66,6 +66,8 @@ class Checkpoint:
         self._identity = identity
         self._seconds = self._wait = seconds
         self._last = time.monotonic()
+        # Whether the file is of this training.
+        self._own = False
 
     def refuse_leftover(self) -> None:
         """Refuse to start anew where an unfinished training, or another file, would be lost."""
@@ -94,6 +96,7 @@ class Checkpoint:
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"--resume: {self.path}: a part is missing: {error}") from error
         self._check(identity)
+        self._own = True
         return arrays
 
     def _read(self) -> Arrays:
@@ -125,8 +128,10 @@ class Checkpoint:
     def save(self, arrays: Arrays, started: float) -> None:
         """Write ``arrays``, which were collected since ``started``, in place of the last one.
 
-        RunError if that fails: the last one stays.
+        RunError if that fails: the last one stays, or what another program wrote there meanwhile.
         """
+        if not self._own and os.path.lexists(self.path):
+            raise RunError(f"{self.path}: another program has written it meanwhile")
         archive: dict[str, Any] = {
             "format": np.array(FORMATS[self._command]),
             "identity": np.array(json.dumps(asdict(self._identity))),
@@ -137,6 +142,7 @@ class Checkpoint:
                 with open(self._staged, "wb") as file:
                     np.savez(file, **archive)
                 replace(self._staged, self.path)
+            self._own = True
         finally:
             # Staged files are published as results.
             self._staged.unlink(missing_ok=True)
@@ -145,7 +151,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file: the training is finished, or led nowhere."""
-        self.path.unlink(missing_ok=True)
+        if self._own:
+            self.path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -153,8 +160,20 @@ def restoring(path: Path) -> Iterator[None]:
     """Name the checkpoint ``path`` in the error of one that has other parts than expected."""
     try:
         yield
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"--resume: {path}: cannot be used: {error}") from error
+
+
+def table_of(records: Sequence[Any], kind: type[Any]) -> NDArray[np.float64]:
+    """Return a row for each record, a dataclass of numbers."""
+    rows = [astuple(record) for record in records]
+    return np.array(rows, np.float64).reshape(len(rows), len(fields(kind)))
+
+
+def rows_of(arrays: Arrays, name: str, kind: type[Any]) -> list[list[float]]:
+    """Return the rows of such a table; KeyError or ValueError if there is none of that name."""
+    rows: list[list[float]] = array_of(arrays, name, np.float64, (None, len(fields(kind)))).tolist()
+    return rows
 
 
 def _option(name: str, value: Any) -> str:

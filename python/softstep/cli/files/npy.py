@@ -6,11 +6,13 @@ No pickle is read and nothing is extracted: the names of an archive's members ar
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, BinaryIO
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -76,7 +78,17 @@ def _array(file: IO[bytes], size: int) -> NDArray[Any]:
             f"{size}"
         )
     file.seek(0)
-    return npy.read_array(file, allow_pickle=False)
+    array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    if dtype.kind == "U":
+        _check_characters(array)
+    return array
+
+
+def _check_characters(texts: NDArray[Any]) -> None:
+    """Refuse numbers that are no characters: Python cannot make a text of them, or not print it."""
+    codes = np.ascontiguousarray(texts).reshape(-1).view(texts.dtype.byteorder + "u4")
+    if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+        raise DamagedError("it has texts with numbers that are no characters")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -29,18 +29,26 @@ class OutputFolder:
         """Move the staged files to their names and return these.
 
         They replace an earlier result as a whole: no picture of another run stays. An interrupted
-        run does not replace a result: its files are put beside it.
+        run does not replace a result: its files are put beside it, as they are beside files of
+        other programs that have appeared meanwhile.
         """
-        prefix = "interrupted-" if interrupted and self.has_result else ""
-        published = []
         # The weights last: they are what tells a result from other files.
-        for file in sorted(self.staging.iterdir(), key=lambda file: file.name == WEIGHTS):
+        files = sorted(self.staging.iterdir(), key=lambda file: file.name == WEIGHTS)
+        prefix = ""
+        if (interrupted and self.has_result) or self._appeared(files):
+            prefix = "interrupted-" if interrupted else "finished-"
+        published = []
+        for file in files:
             target = self.path / (prefix + file.name)
             replace(file, target)
             published.append(target)
-        if not prefix and self.path / PICTURE not in published:
+        if self.has_result and not prefix and self.path / PICTURE not in published:
             (self.path / PICTURE).unlink(missing_ok=True)
         return published
+
+    def _appeared(self, files: Iterable[Path]) -> bool:
+        """Return whether there are files of these names, which there were not at the start."""
+        return not self.has_result and any(os.path.lexists(self.path / file.name) for file in files)
 
 
 @contextmanager

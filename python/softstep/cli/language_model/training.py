@@ -6,14 +6,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 import softstep as ss
 from softstep.cli.data.corpus import Corpus, Part, Positions, Words
 from softstep.cli.errors import Diverged
-from softstep.cli.files.archive import json_of
+from softstep.cli.files.archive import array_of, json_of
+from softstep.cli.files.checkpoint import rows_of, table_of
 from softstep.cli.files.npy import Arrays
 from softstep.cli.language_model.heads import DenseHead, FusedHead, Head
 from softstep.cli.language_model.model import LanguageModel, initial_lm
@@ -146,7 +147,7 @@ class Trainer:
         return {
             "position": np.array(json.dumps(position)),
             "order": self._order,
-            "history": np.array([astuple(each) for each in self.history], np.float64),
+            "history": table_of(self.history, Measurement),
             **self.model.parameters,
             **{f"optimizer.{name}": np.asarray(value) for name, value in optimiser.items()},
         }
@@ -160,14 +161,19 @@ class Trainer:
         }
         self.optimiser.load_state_dict(optimiser)
         for name, values in self.model.parameters.items():
-            if arrays[name].shape != values.shape:
-                raise ValueError(f"{name}: expected {values.shape}, got {arrays[name].shape}")
-            np.copyto(values, arrays[name], casting="no")
-        self.history = [Measurement(int(step), *rest) for step, *rest in arrays["history"].tolist()]
-        self._order = arrays["order"]
+            np.copyto(values, array_of(arrays, name, values.dtype, values.shape))
+        self.history = [
+            Measurement(int(step), *rest) for step, *rest in rows_of(arrays, "history", Measurement)
+        ]
+        self._order = self._checked_order(array_of(arrays, "order", np.int64, (None,)))
         position = json_of(arrays, "position")
         self._loss_sum, self._seconds = position["loss_sum"], position["seconds"]
         self.rng.bit_generator.state = position["rng"]
+
+    def _checked_order(self, order: Positions) -> Positions:
+        if not np.isin(order, self.corpus.train.positions).all():
+            raise ValueError("order: expected positions of words to train on")
+        return order
 
     def batch(self, rows: int) -> tuple[Words, Positions]:
         """Return the next ``rows`` words to train on, shuffled anew when all have been used."""

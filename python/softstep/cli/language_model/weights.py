@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from softstep.cli.errors import InputError
-from softstep.cli.files.archive import json_of, read_archive, texts_of
+from softstep.cli.files.archive import finite_of, json_of, read_archive, texts_of
 from softstep.cli.language_model.model import Parameters
 
 FORMAT = "softstep-lm-1"
@@ -58,13 +58,14 @@ def load_lm(path: Path) -> SavedModel:
         vocabulary = texts_of(arrays, "vocabulary")
         del arrays["settings"], arrays["vocabulary"]
         _check_shapes(arrays, len(vocabulary), context)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: expected {WHAT}, got a part amiss: {error}") from error
     return SavedModel(arrays, vocabulary, context)
 
 
 def _check_shapes(parameters: Parameters, words: int, context: int) -> None:
-    numbers = parameters["embedding"].shape[1]
+    matrix = parameters["embedding"]
+    numbers = matrix.shape[1] if matrix.ndim == 2 else 0
     expected = {"embedding": (words + 1, numbers), "head_bias": (words,)}
     width = context * numbers
     if "hidden_weight" in parameters:
@@ -72,9 +73,7 @@ def _check_shapes(parameters: Parameters, words: int, context: int) -> None:
         expected |= {"hidden_weight": (width, hidden), "hidden_bias": (hidden,)}
         width = hidden
     expected["head_weight"] = (words, width)
-    for name, array in parameters.items():
-        if array.shape != expected[name] or array.dtype != np.float32:
-            raise ValueError(
-                f"{name}: expected float32 of shape {expected[name]}, got {array.dtype} of shape "
-                f"{array.shape}"
-            )
+    if set(parameters) != set(expected):
+        raise ValueError(f"expected the arrays {list(expected)}, got {list(parameters)}")
+    for name, shape in expected.items():
+        finite_of(parameters, name, np.float32, shape)

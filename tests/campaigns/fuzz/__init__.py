@@ -1,0 +1,1 @@
+"""Calls and files that nobody would write, drawn from a seed: see `__main__.py`."""

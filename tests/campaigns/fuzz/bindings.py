@@ -1,0 +1,264 @@
+"""Functions of the extension called with what nearly fits, and with what does not at all."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from softstep import _core
+from tests.campaigns.fuzz.arguments import FLOATS, Arena, Own, objects, shapes
+
+# What a call may raise: see the docstrings. Own is the argument's, BufferError that of DLPack.
+KINDS = (TypeError, ValueError, IndexError, MemoryError, BufferError, Own)
+EXTRA = ["lse", "z_loss", "entropy", "argmax", "correct", "target_log_prob"]
+Call = tuple[Callable[..., Any], dict[str, Any], list[str]]
+
+
+class Finding(AssertionError):
+    """A promise that was broken."""
+
+
+class Maker:
+    """Draws calls that would be right, but for what is done to them afterwards."""
+
+    def __init__(self, rng: random.Random, arena: Arena) -> None:
+        self.rng, self.arena = rng, arena
+
+    def floats(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return self.arena.array(shape, dtype)
+
+    def out(self, like: np.ndarray) -> Any:
+        """Return nothing, the array itself, a fresh one, or a view of the same memory."""
+        kind = self.rng.randrange(5)
+        if kind == 0:
+            return like
+        if kind == 1:
+            return self.floats(like.shape, like.dtype)
+        return like[::-1] if kind == 2 and like.ndim else None
+
+    def x(self, dtypes: list[Any] = FLOATS) -> tuple[np.ndarray, int]:
+        shape = shapes(self.rng) or (4,)
+        axis = self.rng.randrange(-len(shape), len(shape))
+        return self.floats(shape, self.rng.choice(dtypes)), axis
+
+    def softmax(self) -> Call:
+        x, axis = self.x()
+        where = self.floats(x.shape, np.bool_) if self.rng.random() < 0.3 else None
+        more = {"axis": axis, "temperature": self.rng.choice([1.0, 0.5, 30]), "where": where}
+        name = self.rng.choice(["softmax", "log_softmax", "logsumexp", "entropy", "backward"])
+        if name in ("logsumexp", "entropy"):
+            return getattr(_core, name), {"x": x, **more}, []
+        if name == "backward":
+            name = self.rng.choice(["softmax_backward", "log_softmax_backward"])
+            dy = self.floats(x.shape, x.dtype)
+            return getattr(_core, name), {"dy": dy, "y": x, "out": self.out(dy), **more}, ["out"]
+        return getattr(_core, name), {"x": x, "out": self.out(x), **more}, ["out"]
+
+    def targets(self, x: np.ndarray, axis: int) -> dict[str, Any]:
+        rng, batch = self.rng, tuple(np.delete(x.shape, axis).tolist())
+        compute = np.float64 if x.dtype == np.float64 else np.float32
+        integers = rng.choice([np.int64, np.int32, np.uint8, np.int16, np.uint64, ">i4"])
+        kind = rng.randrange(3)
+        if kind == 0:
+            return {"target": self.floats(batch, integers)}
+        if kind == 1:
+            return {"target": self.floats(x.shape, rng.choice([x.dtype, compute]))}
+        few = (*batch, rng.choice([1, 2, 3]))
+        return {
+            "target": self.floats(few, integers),
+            "target_probabilities": self.floats(few, compute),
+        }
+
+    def options(self) -> dict[str, Any]:
+        rng = self.rng
+        choices: dict[str, list[Any]] = {
+            "ignore_index": [-100, 0, 1, -1, 2**40],
+            "label_smoothing": [0.0, 0.1, 1.0],
+            "smoothing": ["uniform", "exclude_target", "allowed"],
+            "gamma": [0.0, 2.0, 0.5],
+            "temperature": [1.0, 0.1, 20.0],
+            "softcap": [None, 5.0],
+            "z_loss": [0.0, 1e-3],
+            "reduction": ["mean", "sum", "none"],
+            "denominator": [None, 3.0],
+            "empty": ["nan", "zero", "raise"],
+        }
+        return {name: rng.choice(of) for name, of in choices.items() if rng.random() < 0.3}
+
+    def cross_entropy(self) -> Call:
+        x, axis = self.x()
+        rng, batch = self.rng, tuple(np.delete(x.shape, axis).tolist())
+        compute = np.float64 if x.dtype == np.float64 else np.float32
+        given = {"logits": x, "axis": axis, **self.targets(x, axis), **self.options()}
+        if rng.random() < 0.3:
+            given["weight"] = self.floats((x.shape[axis],), compute)
+        if rng.random() < 0.3:
+            given["sample_weight"] = self.floats(batch, compute)
+        if rng.random() < 0.3:
+            given["extra"] = tuple(rng.sample(EXTRA, rng.randrange(4)))
+        if rng.random() < 0.6:
+            given |= {"with_gradient": True, "out": self.out(x)}
+        return _core.cross_entropy, given, ["out"]
+
+    def errors(self) -> Call:
+        x, axis = self.x([np.float32, np.float64])
+        rng = self.rng
+        more = {
+            "reduction": rng.choice(["mean", "sum", "none"]),
+            "with_gradient": rng.random() < 0.6,
+            "out": None,
+        }
+        if more["with_gradient"]:
+            more["out"] = self.out(x)
+        if rng.random() < 0.4:
+            return (
+                _core.squared_error,
+                {"predictions": x, "target": self.floats(x.shape, x.dtype), **more},
+                ["out"],
+            )
+        batch = tuple(np.delete(x.shape, axis).tolist())
+        given = {"scores": x, "margin": rng.choice([1.0, 0.0, 2.5]), **more}
+        if rng.random() < 0.5:
+            signs = self.floats(x.shape, rng.choice([np.int8, np.float32]))
+            return _core.binary_hinge, {**given, "target": signs}, ["out"]
+        return (
+            _core.hinge,
+            {**given, "target": self.floats(batch, np.int64), "axis": axis},
+            ["out"],
+        )
+
+    def product(self) -> Call:
+        rng = self.rng
+        m, n, k = (rng.choice([0, 1, 3, 8, 17, 40]) for _ in range(3))
+        dtype = rng.choice([np.float32, np.float64])
+        storage = rng.choice([dtype, dtype, np.float16, ml_dtypes.bfloat16])
+        given: dict[str, Any] = {
+            "out": self.floats((m, n), dtype),
+            "left": self.floats((m, k), storage),
+            "right": self.floats((k, n), storage),
+            "add": rng.random() < 0.5,
+        }
+        for name, rows in (("left_rows", m), ("right_rows", k), ("out_rows", m)):
+            if rng.random() < 0.2:
+                given[name] = self.floats((rows,), np.int64)
+        if rng.random() < 0.3:
+            given["bias"] = self.floats((n,), dtype)
+        return _core.product, given, ["out"]
+
+    def panel(self) -> Call:
+        rng, shape = self.rng, (self.rng.choice([0, 1, 5, 17]), self.rng.choice([1, 4, 33]))
+        index = self.floats(shape[:1], np.int64) if rng.random() < 0.5 else None
+        function = rng.choice([_core.panel_copy, _core.panel_add])
+        to = self.floats(shape, rng.choice([np.float32, np.float64]))
+        source = self.floats(shape, rng.choice(FLOATS))
+        return function, {"to": to, "source": source, "index": index}, ["to"]
+
+    def filters(self) -> Call:
+        rng, tile = self.rng, _core.FILTER_TILE
+        rows, classes = rng.choice([1, 3, 9]), rng.choice([1, 5, 40])
+        dlogits = self.floats((rows, classes), rng.choice([np.float32, np.float64]))
+        live = self.floats((rng.choice([classes, -(-classes // tile)]),), np.uint8)
+        if rng.random() < 0.5:
+            return _core.filter_compact, {"dlogits": dlogits, "live": live}, ["dlogits"]
+        bounds = self.floats((rows,), dlogits.dtype)
+        return _core.filter_mark, {"dlogits": dlogits, "bounds": bounds, "live": live}, ["live"]
+
+    def streams(self) -> Call:
+        x = self.floats((self.rng.choice([0, 1, 64, 100]),), np.float32)
+        y, z = self.floats(x.shape, x.dtype), self.floats(x.shape, x.dtype)
+        return self.rng.choice(
+            [
+                (_core.stream_read, {"x": x}, []),
+                (_core.stream_scale, {"x": x, "factor": 2.0}, ["x"]),
+                (_core.stream_copy, {"to": x, "source": y}, ["to"]),
+                (_core.stream_update, {"a": x, "b": y, "c": z}, ["a", "b", "c"]),
+                (_core.exp, {"x": x}, []),
+                (_core.sum_of_squares, {"arrays": [x, y]}, []),
+                (_core.as_array, {"object": x, "name": "x"}, []),
+            ]
+        )
+
+    def call(self) -> Call:
+        kinds = [self.softmax, self.cross_entropy, self.cross_entropy, self.errors]
+        kinds += [self.product, self.panel, self.filters, self.streams]
+        return self.rng.choice(kinds)()
+
+
+def one(rng: random.Random) -> str:
+    """Make a call; return what came of it. Finding: it broke a promise."""
+    arena = Arena(rng)
+    function, given, written = Maker(rng, arena).call()
+    for _ in range(rng.choice([0, 0, 1, 1, 2])):
+        given[rng.choice(list(given))] = objects(rng, arena)
+    racing = given.get("target") if rng.random() < 0.02 else None
+    before = arena.snapshot()
+    stop = _racer(racing)
+    try:
+        with np.errstate(all="ignore"):
+            function(**given)
+    except KINDS as error:
+        outcome = type(error).__name__
+        allowed: list[Any] = []
+    except Exception as error:
+        raise Finding(f"{function.__name__}: {type(error).__name__}: {error}") from error
+    else:
+        outcome = "result"
+        allowed = [given.get(name) for name in written]
+    finally:
+        stop()
+    _check_memory(arena, before, [*allowed, racing], function.__name__, outcome)
+    return outcome
+
+
+def _racer(target: Any) -> Callable[[], None]:
+    """Let another thread write targets, good and bad ones, until what is returned is called."""
+    if not (isinstance(target, np.ndarray) and target.dtype.kind in "iu" and target.size):
+        return lambda: None
+    if not target.flags.writeable:
+        return lambda: None
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            target[...] = 127
+            target[...] = 0
+
+    thread = threading.Thread(target=write)
+    thread.start()
+
+    def stop() -> None:
+        ended.set()
+        thread.join()
+
+    return stop
+
+
+def _check_memory(
+    arena: Arena, before: list[bytes], allowed: list[Any], name: str, outcome: str
+) -> None:
+    """Only the elements of outputs, and these only by a call that gave a result, may differ."""
+    for array in allowed:
+        if isinstance(array, np.ndarray) and array.flags.writeable and array.size:
+            with np.errstate(all="ignore"):
+                array.view(array.dtype)[...] = 0
+    outputs = [array for array in allowed if isinstance(array, np.ndarray)]
+    for buffer, content in zip(arena.buffers, before, strict=False):
+        if any(np.shares_memory(buffer, array) for array in outputs if array.size):
+            expected = np.frombuffer(bytearray(content), np.uint8)
+            for array in outputs:
+                _blank(expected, buffer, array)
+            content = expected.tobytes()
+        if buffer.tobytes() != content:
+            raise Finding(f"{name}: memory was written, and it ended with: {outcome}")
+
+
+def _blank(expected: np.ndarray, buffer: np.ndarray, array: np.ndarray) -> None:
+    """Write zeros to the elements of ``array`` in a copy of its memory."""
+    offset = array.__array_interface__["data"][0] - buffer.__array_interface__["data"][0]
+    if not 0 <= offset < buffer.size or not array.size or not array.flags.writeable:
+        return
+    twin = np.ndarray(array.shape, array.dtype, expected, offset, array.strides)
+    twin[...] = 0
