@@ -76,12 +76,7 @@ def softmax_backward(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator
                 back, dy.astype(compute), y.astype(compute), temperature=temperature
             )
             if name == "softmax" and dtype.itemsize == 2:
-                # Near certainty the kernel takes the sum of the others for 1 - y. Once y is rounded
-                # to half precision they differ by what the row lacks to 1.
-                exact = y.astype(np.float64)
-                lacking = np.abs(1 - exact.sum(axis=1, keepdims=True))
-                likely = np.where(exact > 0.9375, exact * np.abs(dy.astype(np.float64)), 0)
-                bound = bound + likely * lacking / temperature
+                bound = bound + bounds.rounded_probabilities(dy, y, temperature=temperature)
             expected = {back: (values, bound + half_ulp(values, dtype))}
             title = f"{name}, {shape[0]} x {shape[1]}, temperature {temperature:g}"
             options = {"scale": 1 / temperature}

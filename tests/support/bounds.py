@@ -37,3 +37,16 @@ def softmax_backward(
     else:
         size = d + np.exp(v) * (1 - v) * d.sum(axis=axis, keepdims=True)
     return roundoff(dy.dtype, dy.shape[axis]) * size / temperature
+
+
+def rounded_probabilities(
+    dy: NDArray[Any], y: NDArray[Any], *, axis: int = -1, temperature: float = 1.0
+) -> Any:
+    """What the rounding of y to half precision adds to the error of softmax_backward.
+
+    Near certainty the kernels take the sum of the other probabilities for 1 - y. Of rounded ones
+    the two differ by what the sum of all lacks to 1.
+    """
+    d, v = np.abs(dy.astype(np.float64)), y.astype(np.float64)
+    lacking = np.abs(1 - v.sum(axis=axis, keepdims=True))
+    return np.where(v > 0.9375, v * d * lacking, 0) / temperature
