@@ -9,6 +9,7 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     for name in ("skip_xp_backends", "xfail_xp_backends", "array_api_backends"):
         config.addinivalue_line("markers", f"{name}: of SciPy, for other libraries' arrays")
+    config.addinivalue_line("markers", "thread_unsafe: of scikit-learn, for tests in threads")
 
 
 @pytest.fixture

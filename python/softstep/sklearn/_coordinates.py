@@ -25,13 +25,14 @@ def scaling_of(
     curvature, which a rare value would.
     """
     moments, ends = StandardScaler(with_mean=False), MinMaxScaler()
-    for part in gen_batches(len(samples.rows), ROWS):
-        rows = samples.rows[part]
-        features = samples.features[rows]
-        weights = None if samples.weights is None else samples.weights[rows]
-        moments.partial_fit(features, sample_weight=weights)
-        if batch_size is not None:
-            ends.partial_fit(features)
+    with np.errstate(over="ignore", invalid="ignore"):  # which is told below
+        for part in gen_batches(len(samples.rows), ROWS):
+            rows = samples.rows[part]
+            features = samples.features[rows]
+            weights = None if samples.weights is None else samples.weights[rows]
+            moments.partial_fit(features, sample_weight=weights)
+            if batch_size is not None:
+                ends.partial_fit(features)
     mean = np.asarray(moments.mean_, np.float64)
     # 1 for a feature that is constant but for rounding.
     square = np.square(moments.scale_)
@@ -41,5 +42,9 @@ def scaling_of(
     if not centered:
         square, mean = square + mean**2, np.zeros_like(mean)
     dtype: Any = samples.features.dtype
-    factor = 1 / np.sqrt(square + ridge)
-    return Scaling(mean.astype(dtype), factor.astype(dtype))
+    factor = (1 / np.sqrt(square + ridge)).astype(dtype)
+    if not np.all(np.isfinite(mean) & (factor > 0)):
+        raise ValueError(
+            "X: expected features whose variance is a finite number, got larger ones: scale them"
+        )
+    return Scaling(mean.astype(dtype), factor)

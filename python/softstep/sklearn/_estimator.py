@@ -138,7 +138,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _settings(self, targets: Targets) -> Settings:
         """Return how to train; a subclass with other names of parameters says which they are."""
         named = {f.name: getattr(self, f.name) for f in fields(Settings) if hasattr(self, f.name)}
-        more = {"loss": self._loss(targets), "classifies": targets.classes is not None}
+        more = {"loss": self._loss(targets), "classes": targets.classes}
         return Settings(**{**named, **more})
 
     def _weights(self, X: Any, targets: Targets, sample_weight: Any) -> tuple[Any, float]:

@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 import softstep as ss
 from softstep.sklearn._coordinates import scaling_of
 from softstep.sklearn._rates import Rate, rate_of
-from softstep.sklearn._score import score_of
+from softstep.sklearn._score import labels_of, score_of
 from softstep.sklearn._settings import Settings
 from softstep.training.batches import Samples
 from softstep.training.evaluation import logits_of, loss_of_outputs
@@ -173,7 +173,7 @@ def _stable_rate(
 def _watch(settings: Settings, layers: Layers, held_out: Samples) -> float:
     """Return the loss of the rows to stop by; record it and their score."""
     outputs = logits_of(*layers.raw(), held_out.features[held_out.rows], settings.activation)
-    layers.validation_scores.append(score_of(held_out, outputs, settings.classifies))
+    layers.validation_scores.append(score_of(held_out, outputs, settings.classes is not None))
     loss = _finite(loss_of_outputs(outputs, held_out, settings.loss), layers)
     layers.validation_losses.append(loss)
     return loss
@@ -183,10 +183,13 @@ def _split(
     settings: Settings, samples: Samples, rng: np.random.Generator
 ) -> tuple[Samples, Samples]:
     """Hold out a share of the rows, of each class if there are classes."""
+    labels = None
+    if settings.classes is not None:
+        labels = settings.classes[labels_of(samples.labels[samples.rows])]
     rows, held_out = train_test_split(
         samples.rows,
         test_size=settings.validation_fraction,
-        stratify=samples.labels[samples.rows].ravel() if settings.classifies else None,
+        stratify=labels,
         random_state=int(rng.integers(2**31)),
     )
     if len(held_out) < 2:

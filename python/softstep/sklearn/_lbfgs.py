@@ -89,6 +89,13 @@ class Objective:
 
 def fit_lbfgs(settings: Settings, layers: Layers, samples: Samples, alphas: list[float]) -> None:
     """Train the layers until the gradient is below ``tol``; warn if ``max_iter`` comes before."""
+    if not settings.max_iter:
+        warnings.warn(
+            "max_iter: lbfgs failed to converge after 0 iteration(s)",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+        return
     objective = Objective(settings, layers, samples, alphas)
     bar = open_progress(
         "iteration", settings.max_iter, settings.max_iter, quiet=not settings.verbose

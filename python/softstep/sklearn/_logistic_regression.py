@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -120,9 +121,11 @@ class LogisticRegression(LinearClassifier):
 
     def _settings(self, targets: Targets) -> Settings:
         alpha = 0.0 if self.penalty is None or math.isinf(self.C) else 1 / self.C
+        if self.penalty is None and self.C != 1.0:
+            warnings.warn("Setting penalty=None will ignore the C", UserWarning, stacklevel=3)
         return Settings(
             self._loss(targets),
-            classifies=True,
+            targets.classes,
             # Two classes have a vector each within the training.
             alpha=2 * alpha if targets.outputs == 2 else alpha,
             alpha_by_rows=True,

@@ -18,6 +18,11 @@ def class_indices(outputs: FloatArray) -> Any:
     return outputs.argmax(axis=1)
 
 
+def labels_of(targets: Any) -> Any:
+    """Return the class indices that a classifier's targets stand for."""
+    return targets if targets.ndim == 1 else class_indices(targets)
+
+
 def score_of(samples: Samples, outputs: FloatArray, classifies: bool) -> float:
     """Return the accuracy, or R**2, of the outputs of the samples."""
     rows = samples.rows
@@ -25,5 +30,4 @@ def score_of(samples: Samples, outputs: FloatArray, classifies: bool) -> float:
     weights = None if samples.weights is None else samples.weights[rows]
     if not classifies:
         return float(r2_score(targets, outputs, sample_weight=weights))
-    labels = targets if targets.ndim == 1 else class_indices(targets)
-    return float(accuracy_score(labels, class_indices(outputs), sample_weight=weights))
+    return float(accuracy_score(labels_of(targets), class_indices(outputs), sample_weight=weights))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from softstep.training.losses import Loss
 
@@ -12,7 +13,8 @@ class Settings:
     """Parameters of an estimator, by the names of `MLPClassifier`."""
 
     loss: Loss
-    classifies: bool
+    # Of a classifier.
+    classes: Any
     alpha: float
     # Whether alpha is divided by the (weighted) rows of a step.
     alpha_by_rows: bool = False

@@ -25,7 +25,7 @@ def _settings(model: Any, targets: Targets, alpha: float) -> Settings:
     found = model.learning_rate == "optimal"
     return Settings(
         model._loss(targets),  # noqa: SLF001
-        classifies=targets.classes is not None,
+        classes=targets.classes,
         alpha=0.0 if model.penalty is None else alpha,
         fit_intercept=model.fit_intercept,
         batch_size=model.batch_size,
