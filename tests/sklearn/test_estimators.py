@@ -83,7 +83,7 @@ def test_the_dtype_is_that_of_the_features(estimator: Any, dtype: Any) -> None:
 def test_weights_repeat_rows(estimator: Any) -> None:
     x, y = problem(n=40)
     weights = np.arange(40) % 3
-    options = {"max_iter": 20, "random_state": 0}
+    options = {"max_iter": 20, "random_state": 0, "batch_size": 40}
     repeated = estimator(**options).fit(x.repeat(weights, axis=0), y.repeat(weights))
     by_class = {"a": 2.0, "b": 0.5}
     for weighted, other in (
@@ -193,7 +193,9 @@ def test_early_stopping_keeps_the_best(estimator: Any) -> None:
 
 def test_training_stops_when_the_loss_does() -> None:
     x, y = problem()
-    model = SoftmaxRegression(tol=1e-3, n_iter_no_change=4, max_iter=500, random_state=0).fit(x, y)
+    model = SoftmaxRegression(
+        learning_rate="constant", tol=1e-3, n_iter_no_change=4, max_iter=500, random_state=0
+    ).fit(x, y)
     assert model.n_iter_ < 500
     curve = model.loss_curve_
     assert all(loss > min(curve[:-4]) - 1e-3 for loss in curve[-4:])

@@ -33,16 +33,16 @@ def scaling_of(
             moments.partial_fit(features, sample_weight=weights)
             if batch_size is not None:
                 ends.partial_fit(features)
-    mean = np.asarray(moments.mean_, np.float64)
-    # 1 for a feature that is constant but for rounding.
-    square = np.square(moments.scale_)
-    if batch_size is not None:
-        farthest = np.maximum(ends.data_max_ - mean, mean - ends.data_min_)
-        square = np.maximum(square, np.square(farthest) / batch_size)
-    if not centered:
-        square, mean = square + mean**2, np.zeros_like(mean)
-    dtype: Any = samples.features.dtype
-    factor = (1 / np.sqrt(square + ridge)).astype(dtype)
+        mean = np.asarray(moments.mean_, np.float64)
+        # 1 for a feature that is constant but for rounding.
+        square = np.square(moments.scale_)
+        if batch_size is not None:
+            farthest = np.maximum(ends.data_max_ - mean, mean - ends.data_min_)
+            square = np.maximum(square, np.square(farthest) / batch_size)
+        if not centered:
+            square, mean = square + mean**2, np.zeros_like(mean)
+        dtype: Any = samples.features.dtype
+        factor = (1 / np.sqrt(square + ridge)).astype(dtype)
     if not np.all(np.isfinite(mean) & (factor > 0)):
         raise ValueError(
             "X: expected features whose variance is a finite number, got larger ones: scale them"

@@ -22,7 +22,10 @@ from softstep.training.progress import open_progress
 from softstep.training.rate import sgd_rate
 from softstep.training.step import Layers, Plan, epoch_steps, train
 
-BATCH_SIZE = 128
+# Steps of an epoch, by which a small table has small batches, within these bounds.
+STEPS, LEAST_BATCH, MOST_BATCH = 16, 32, 128
+# Chosen so that more epochs give no worse model, over small tables of scikit-learn and KEEL.
+NOISE_MARGIN = 4.0
 ADAM_RATE = 1e-3
 
 
@@ -95,14 +98,16 @@ def fit_epoch(
 
 
 def batch_size_of(settings: Settings, samples: Samples) -> int:
-    """Return the rows of a step, those of a sparse matrix so many that they meet each column."""
+    """Return the rows of a step; of a sparse matrix so many that they meet each column."""
     size, count = settings.batch_size, len(samples.rows)
     if size == "auto":
-        size = BATCH_SIZE
+        size = min(max(LEAST_BATCH, math.ceil(count / STEPS)), MOST_BATCH)
         if samples.sparse:
             rows, columns = samples.features.shape
             # A step goes over all weights: fewer of them cost less and go as far.
             size = max(size, columns * rows // max(samples.features.nnz, 1))
+        # Equal ones: a few rows left over would make a step of much noise.
+        size = math.ceil(count / math.ceil(count / size))
     return min(int(size), count)
 
 
@@ -164,6 +169,7 @@ def _stable_rate(
         size,
         settings.momentum,
         by_outputs=settings.loss.curvature,
+        noise_margin=NOISE_MARGIN,
         decays=decays,
         activation=settings.activation,
         scaling=layers.scaling,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from softstep.sklearn._options import Check, choice
 from softstep.sklearn._parameters import ManyLayers
 from softstep.sklearn._regressor import Regressor
 from softstep.sklearn._settings import Settings
@@ -19,6 +20,8 @@ class MLPRegressor(ManyLayers, Regressor):
 
     Parameters
     ----------
+    loss : {"squared_error"}
+        The loss.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer.
     activation : {"relu", "tanh", "logistic", "identity"}
@@ -70,6 +73,7 @@ class MLPRegressor(ManyLayers, Regressor):
 
     def __init__(
         self,
+        loss: str = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: str = "relu",
         *,
@@ -95,6 +99,7 @@ class MLPRegressor(ManyLayers, Regressor):
         n_iter_no_change: int = 10,
         max_fun: int = 15_000,
     ) -> None:
+        self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -119,6 +124,7 @@ class MLPRegressor(ManyLayers, Regressor):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
 
+    _checks: dict[str, Check] = {"loss": choice("squared_error")}  # noqa: RUF012
     # Several numbers a row.
     _target_checks = {"y_numeric": True, "multi_output": True}  # noqa: RUF012
 

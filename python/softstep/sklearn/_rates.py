@@ -9,6 +9,8 @@ from softstep.schedules import Schedule
 
 # What scikit-learn's "adaptive" divides the rate by, and where it ends.
 DIVISOR, SMALLEST = 5.0, 1e-6
+# Epochs for the noise to average out, however early the loss stalls.
+SHORTEST_FALL = 20
 
 
 class Rate(Protocol):
@@ -64,8 +66,8 @@ class Adaptive:
 class Falling:
     """Stays until the loss stalls or half of the epochs is over, then falls to 0 in as many.
 
-    So more epochs prolong the part at the full rate and never cut it: once the loss stalls, every
-    larger ``epochs`` gives the same steps.
+    So more epochs prolong both parts and never cut one: once the loss stalls, every larger
+    ``epochs`` gives the same steps.
     """
 
     def __init__(self, lr: float, epochs: int, epoch_steps: int) -> None:
@@ -87,7 +89,8 @@ class Falling:
         if not self._falls and (stalled or 2 * (epochs + 1) > self._end):
             self.converged = stalled
             self._falls = True
-            self._end = 2 * epochs if stalled else self._end
+            if stalled:
+                self._end = min(self._end, epochs + max(epochs, SHORTEST_FALL))
             self._start = epochs * self._epoch_steps
             steps = (self._end - epochs) * self._epoch_steps
             self._schedule = schedules.cosine(self._lr, steps)

@@ -30,8 +30,8 @@ class SoftmaxRegression(LinearClassifier, IncrementalClassifier):
         `LogisticRegression`; two classes have a weight vector each here, so that it is
         ``C = 2 / (alpha n)`` for them.
     batch_size : int or "auto"
-        Rows of a step; "auto" is 128, for sparse features enough to meet each column about once.
-        All rows if there are fewer.
+        Rows of a step, all of them if there are fewer. "auto" is a sixteenth of the rows, from 32
+        to 128; for sparse features at least enough to meet each column about once.
     learning_rate : {"cosine", "constant", "invscaling", "adaptive"}
         "cosine" keeps the rate until the loss stalls or half of `max_iter` is over, and then lets
         it fall to 0 in as many epochs again. "constant" stays; "invscaling" divides by

@@ -50,6 +50,7 @@ def sgd_rate(
     momentum: float,
     *,
     by_outputs: float = 0.5,
+    noise_margin: float = 1.0,
     decays: Sequence[float] | None = None,
     activation: str = "relu",
     scaling: Scaling | None = None,
@@ -57,7 +58,8 @@ def sgd_rate(
     """Return a stable rate for the steepest layer of the network as it is at its start.
 
     ``by_outputs`` is the loss's curvature by the outputs, ``decays`` the curvature of each layer's
-    penalty, if any.
+    penalty, if any. The noise of small batches counts ``noise_margin`` times: once for a step that
+    is stable, more often for one that keeps the loss near its lowest.
     """
     count = len(samples.rows)
     rows = samples.rows[:: -(-count // ROWS)]
@@ -73,7 +75,7 @@ def sgd_rate(
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         largest, noise = curvature(_times(inputs, scale), batch_share)
         decay = 0.0 if decays is None else decays[layer]
-        steepest = max(steepest, by_outputs * (largest + 1 + noise) + decay)
+        steepest = max(steepest, by_outputs * (largest + 1 + noise_margin * noise) + decay)
         outputs = np.empty((inputs.shape[0], bias.size), weight.dtype)
         product(outputs, inputs, weight, bias)
         ACTIVATIONS[activation].apply(outputs)
