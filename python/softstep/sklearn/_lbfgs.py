@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from contextlib import closing
 from typing import Any
@@ -27,6 +28,7 @@ class Objective:
         self, settings: Settings, layers: Layers, samples: Samples, alphas: list[float]
     ) -> None:
         self.value = 0.0
+        self.evaluations = 0
         self._loss = settings.loss
         self._samples = samples
         self._alphas = alphas
@@ -71,6 +73,7 @@ class Objective:
     def __call__(self, vector: Any) -> tuple[float, Any]:
         """Return the value and the gradient."""
         network, samples = self._network, self._samples
+        self.evaluations += 1
         self._flat[...] = vector
         self._scaling.leave(self._weights[0], self._biases[0])
         outputs = network.forward(samples.features)
@@ -97,6 +100,7 @@ def fit_lbfgs(settings: Settings, layers: Layers, samples: Samples, alphas: list
         )
         return
     objective = Objective(settings, layers, samples, alphas)
+    rows, start = len(samples.rows), time.perf_counter()
     bar = open_progress(
         "iteration", settings.max_iter, settings.max_iter, quiet=not settings.verbose
     )
@@ -106,7 +110,8 @@ def fit_lbfgs(settings: Settings, layers: Layers, samples: Samples, alphas: list
             layers.losses.append(objective.value)
             layers.epochs += 1
             progress.rows(1)
-            progress.part(layers.epochs, f"loss {objective.value:.4f}", 0.0)
+            speed = objective.evaluations * rows / (time.perf_counter() - start)
+            progress.part(layers.epochs, f"loss {objective.value:.4f}", speed)
 
         result = minimize(
             objective,
@@ -123,13 +128,13 @@ def fit_lbfgs(settings: Settings, layers: Layers, samples: Samples, alphas: list
             },
         )
     objective.finish(result.x, layers)
-    layers.seen += result.nfev * len(samples.rows)
+    layers.seen += objective.evaluations * rows
     if not np.isfinite(result.fun):
         raise ValueError(f"X: the training diverged (the loss is {result.fun})")
     if not result.success:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s): {result.message}: expected "
-            "a larger max_iter or scaled features (StandardScaler)",
+            "a larger max_iter or a stronger penalty",
             ConvergenceWarning,
             stacklevel=3,
         )
