@@ -104,7 +104,7 @@ class SoftmaxRegression(LinearClassifier, IncrementalClassifier):
     >>> from softstep.sklearn import SoftmaxRegression
     >>> x, y = load_digits(return_X_y=True)
     >>> x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0)
-    >>> model = SoftmaxRegression(random_state=0).fit(x_train, y_train)
+    >>> model = SoftmaxRegression(max_iter=500, random_state=0).fit(x_train, y_train)
     >>> model.score(x_test, y_test) > 0.94
     True
     """
