@@ -1,6 +1,7 @@
 """What fuzzing found: files that were damaged, or are odd, and ended a command in a traceback."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
 def refusal(
-    words: list[str], capsys: pytest.CaptureFixture[str], folder: Path, patch: pytest.MonkeyPatch
-) -> str:
-    patch.chdir(folder)
-    capsys.readouterr()
-    assert main(words) == 2
-    stderr = capsys.readouterr().err
-    assert stderr.count("\n") == 1
-    return stderr
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[list[str], Path], str]:
+    """What a command that is given in a folder says, in one line, when it refuses."""
+
+    def refused(words: list[str], folder: Path) -> str:
+        monkeypatch.chdir(folder)
+        capsys.readouterr()
+        assert main(words) == 2
+        stderr = capsys.readouterr().err
+        assert stderr.count("\n") == 1
+        return stderr
+
+    return refused
 
 
 def invalid(texts: Any) -> Any:
@@ -102,28 +109,20 @@ def damaged(source: Path, to: Path, name: str, change: Any) -> None:
 
 @pytest.mark.parametrize("what", WEIGHTS)
 def test_weights(
-    what: str,
-    trained: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    what: str, trained: Path, tmp_path: Path, refusal: Callable[[list[str], Path], str]
 ) -> None:
     damaged(trained / "train/weights.npz", tmp_path / "bad.npz", *WEIGHTS[what])
     words = ["predict", "--weights", str(tmp_path / "bad.npz"), "--data", "blobs.npz"]
-    assert "bad.npz: expected a weights" in refusal(words, capsys, trained, monkeypatch)
+    assert "bad.npz: expected a weights" in refusal(words, trained)
 
 
 @pytest.mark.parametrize("what", MODEL)
 def test_weights_of_a_language_model(
-    what: str,
-    trained: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    what: str, trained: Path, tmp_path: Path, refusal: Callable[[list[str], Path], str]
 ) -> None:
     damaged(trained / "lm/weights.npz", tmp_path / "bad.npz", *MODEL[what])
     words = ["lm", "--weights", str(tmp_path / "bad.npz"), "--sample", "3"]
-    assert "bad.npz: expected a weights" in refusal(words, capsys, trained, monkeypatch)
+    assert "bad.npz: expected a weights" in refusal(words, trained)
 
 
 def position(**changes: Any) -> Any:
@@ -149,16 +148,12 @@ CHECKPOINTS = {
 
 @pytest.mark.parametrize("what", CHECKPOINTS)
 def test_checkpoints(
-    what: str,
-    trained: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    what: str, trained: Path, tmp_path: Path, refusal: Callable[[list[str], Path], str]
 ) -> None:
     command, name, change = CHECKPOINTS[what]
     damaged(trained / command[0] / "checkpoint.npz", tmp_path / "checkpoint.npz", name, change)
     words = [*command, "--resume", "--output", str(tmp_path)]
-    assert "--resume: " in refusal(words, capsys, trained, monkeypatch)
+    assert "--resume: " in refusal(words, trained)
 
 
 def test_features_that_are_truth_values(tmp_path: Path) -> None:
@@ -179,7 +174,7 @@ def test_classes_that_look_like_numbers(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_parquet_that_makes_polars_panic(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[[list[str], Path], str]
 ) -> None:
     """Its panic is no Exception."""
     polars = pytest.importorskip("polars")
@@ -189,5 +184,5 @@ def test_parquet_that_makes_polars_panic(
 
     polars.DataFrame({"a": [1, 2]}).write_parquet(tmp_path / "a.parquet")
     monkeypatch.setattr(polars, "read_parquet", panics)
-    stderr = refusal(["train", "--data", "a.parquet"], capsys, tmp_path, monkeypatch)
+    stderr = refusal(["train", "--data", "a.parquet"], tmp_path)
     assert "a.parquet: cannot be read as .parquet: unreachable" in stderr
