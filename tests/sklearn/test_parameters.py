@@ -190,3 +190,26 @@ def test_partial_fits_of_numbers_go_on(name: str, learning_rate: Any) -> None:
 def test_labels_in_the_message_of_a_split() -> None:
     with pytest.raises(ValueError, match=r"least populated class.*"):
         ours.MLPClassifier(early_stopping=True).fit(np.eye(4), ["a", "a", "a", "b"])
+
+
+@pytest.mark.parametrize("name", ["LogisticRegression", "SGDClassifier", "MLPClassifier"])
+def test_one_class_is_refused_where_theirs_is(name: str) -> None:
+    x, y = np.ones((20, 2)), np.full(20, 7)
+    theirs = sklearn.neural_network if name == "MLPClassifier" else sklearn.linear_model
+    refused = []
+    for module in (theirs, ours):
+        model = getattr(module, name)(max_iter=300)
+        try:
+            assert (model.fit(x, y).predict(x) == 7).all()
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) in (0, 2)
+    if refused:
+        assert refused[1].startswith("y: expected 2 classes or more, got one class: ")
+
+
+def test_one_class_is_refused_in_parts() -> None:
+    model = ours.SGDClassifier()
+    with pytest.raises(ValueError, match="y: expected 2 classes or more"):
+        model.partial_fit(np.ones((3, 2)), np.ones(3), classes=[1])
+    assert not hasattr(model, "coef_")

@@ -41,6 +41,9 @@ def is_incremental(estimator: Any) -> bool:
 class Classifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """Predicts classes, by a softmax or, with one of the hinges, by scores."""
 
+    # Fewer are refused: by linear models with a name of scikit-learn, as there.
+    _least_classes = 1
+
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the probabilities of the classes, shape (n, C), in the order of `classes_`."""
@@ -69,6 +72,10 @@ class Classifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         return self._classified(labels, classes, dtype)
 
     def _classified(self, labels: Any, classes: Any, dtype: Any) -> Targets:
+        if len(classes) < self._least_classes:
+            raise ValueError(
+                f"y: expected {self._least_classes} classes or more, got one class: {classes[0]!r}"
+            )
         if getattr(self, "loss", None) == "hinge" and len(classes) == 2:
             return Targets((2.0 * labels - 1).astype(dtype)[:, None], 1, classes, labels)
         return Targets(labels, len(classes), classes, labels)

@@ -78,6 +78,7 @@ class LogisticRegression(LinearClassifier):
     True
     """
 
+    _least_classes = 2
     _checks: dict[str, Check] = {  # noqa: RUF012
         "penalty": choice("l2", None),
         "C": number(0, open_ends=True),

@@ -104,6 +104,7 @@ class SGDClassifier(LinearClassifier, IncrementalClassifier):
     True
     """
 
+    _least_classes = 2
     _checks = COMMON | {"loss": choice("hinge", "log_loss")}
 
     def __init__(
