@@ -36,6 +36,11 @@ public:
   }
 
   PyObject* operator[](std::size_t place) const { return values_[place]; }
+  py::handle required(const Names& names, std::size_t place) const {
+    if (!values_[place])
+      throw py::type_error("missing argument " + text(names[place]));
+    return values_[place];
+  }
   const std::array<PyObject*, N>& all() const { return values_; }
 
 private:
@@ -54,6 +59,15 @@ private:
     throw py::type_error("got an unexpected argument " + text(name));
   }
 };
+
+// For as long as the process lives.
+template <std::size_t N>
+typename Arguments<N>::Names interned_names(const std::array<const char*, N>& names) {
+  typename Arguments<N>::Names result;
+  for (std::size_t k = 0; k < N; ++k)
+    result[k] = PyUnicode_InternFromString(names[k]);
+  return result;
+}
 
 // Runs f and hands what it throws over to Python, as pybind11 does.
 template <class F> PyObject* to_python(F f) {

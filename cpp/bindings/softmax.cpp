@@ -1,6 +1,7 @@
 // softmax, log_softmax, logsumexp, entropy and their gradients, of NumPy arrays.
 #include "ops/softmax.hpp"
 #include "bindings/arrays.hpp"
+#include "bindings/fastcall.hpp"
 #include "bindings/gil.hpp"
 
 #include <optional>
@@ -11,7 +12,7 @@ namespace {
 using ops::SoftmaxOp;
 
 // A boolean array of the shape of x, or nothing.
-std::optional<py::array> as_mask(const py::object& object, const py::array& x) {
+std::optional<py::array> as_mask(const py::handle& object, const py::array& x) {
   if (object.is_none())
     return std::nullopt;
   const py::array mask = as_numpy(object, "where");
@@ -26,9 +27,9 @@ const py::array* pointer(const std::optional<py::array>& array) {
 
 // softmax, log_softmax: one result for each class. Classes where the mask is false count as -inf
 // and have the probability 0.
-py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& axis_arg,
-                      const py::object& temperature_arg, const py::object& out,
-                      const py::object& where) {
+py::array map_classes(SoftmaxOp op, const py::handle& logits, const py::handle& axis_arg,
+                      const py::handle& temperature_arg, const py::handle& out,
+                      const py::handle& where) {
   const py::array x = as_any_float_input(logits, "x");
   const py::ssize_t axis = as_axis(axis_arg, x, "x");
   const double temperature = as_temperature(temperature_arg);
@@ -49,8 +50,8 @@ py::array map_classes(SoftmaxOp op, const py::object& logits, const py::object& 
 }
 
 // logsumexp, entropy: one result for each row.
-py::array reduce_classes(SoftmaxOp op, const py::object& logits, const py::object& axis_arg,
-                         const py::object& temperature_arg, const py::object& where) {
+py::array reduce_classes(SoftmaxOp op, const py::handle& logits, const py::handle& axis_arg,
+                         const py::handle& temperature_arg, const py::handle& where) {
   const py::array x = as_any_float_input(logits, "x");
   const py::ssize_t axis = as_axis(axis_arg, x, "x");
   const double temperature = as_temperature(temperature_arg);
@@ -68,9 +69,9 @@ py::array reduce_classes(SoftmaxOp op, const py::object& logits, const py::objec
 }
 
 // Classes where the mask is false have a probability of 0 and no gradient.
-py::array backward(SoftmaxOp op, const py::object& upstream, const py::object& forward,
-                   const py::object& axis_arg, const py::object& temperature_arg,
-                   const py::object& out, const py::object& where) {
+py::array backward(SoftmaxOp op, const py::handle& upstream, const py::handle& forward,
+                   const py::handle& axis_arg, const py::handle& temperature_arg,
+                   const py::handle& out, const py::handle& where) {
   const py::array y = as_any_float_input(forward, "y");
   const py::array dy = as_any_float_input(upstream, "dy");
   if (dtype_of(dy) != dtype_of(y))
@@ -94,40 +95,38 @@ py::array backward(SoftmaxOp op, const py::object& upstream, const py::object& f
   return dx;
 }
 
+// With the module.
+Arguments<5>::Names map_names;
+Arguments<4>::Names reduce_names;
+Arguments<6>::Names backward_names;
+
+template <SoftmaxOp op, auto run, const auto& names>
+PyObject* fastcall(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
+  return to_python([&] {
+    constexpr std::size_t n = std::tuple_size_v<std::remove_cvref_t<decltype(names)>>;
+    const Arguments<n> given(names, values, count, keywords);
+    return [&]<std::size_t... place>(std::index_sequence<place...>) {
+      return run(op, given.required(names, place)...);
+    }(std::make_index_sequence<n>{});
+  });
+}
+
 } // namespace
 
 void register_softmax(py::module_& m) {
-  const auto define_map = [&](const char* name, SoftmaxOp op) {
-    m.def(
-        name,
-        [op](const py::object& x, const py::object& axis, const py::object& temperature,
-             const py::object& out,
-             const py::object& where) { return map_classes(op, x, axis, temperature, out, where); },
-        py::arg("x"), py::arg("axis"), py::arg("temperature"), py::arg("out"), py::arg("where"));
-  };
-  const auto define_reduce = [&](const char* name, SoftmaxOp op) {
-    m.def(
-        name,
-        [op](const py::object& x, const py::object& axis, const py::object& temperature,
-             const py::object& where) { return reduce_classes(op, x, axis, temperature, where); },
-        py::arg("x"), py::arg("axis"), py::arg("temperature"), py::arg("where"));
-  };
-  const auto define_backward = [&](const char* name, SoftmaxOp op) {
-    m.def(
-        name,
-        [op](const py::object& dy, const py::object& y, const py::object& axis,
-             const py::object& temperature, const py::object& out, const py::object& where) {
-          return backward(op, dy, y, axis, temperature, out, where);
-        },
-        py::arg("dy"), py::arg("y"), py::arg("axis"), py::arg("temperature"), py::arg("out"),
-        py::arg("where"));
-  };
-  define_map("softmax", SoftmaxOp::kSoftmax);
-  define_map("log_softmax", SoftmaxOp::kLogSoftmax);
-  define_reduce("logsumexp", SoftmaxOp::kLogSumExp);
-  define_reduce("entropy", SoftmaxOp::kEntropy);
-  define_backward("softmax_backward", SoftmaxOp::kSoftmaxBackward);
-  define_backward("log_softmax_backward", SoftmaxOp::kLogSoftmaxBackward);
+  map_names = interned_names<5>({"x", "axis", "temperature", "out", "where"});
+  reduce_names = interned_names<4>({"x", "axis", "temperature", "where"});
+  backward_names = interned_names<6>({"dy", "y", "axis", "temperature", "out", "where"});
+  define(m, "softmax", fastcall<SoftmaxOp::kSoftmax, map_classes, map_names>, "Probabilities.");
+  define(m, "log_softmax", fastcall<SoftmaxOp::kLogSoftmax, map_classes, map_names>,
+         "Log-probabilities.");
+  define(m, "logsumexp", fastcall<SoftmaxOp::kLogSumExp, reduce_classes, reduce_names>,
+         "Logarithm of the normaliser.");
+  define(m, "entropy", fastcall<SoftmaxOp::kEntropy, reduce_classes, reduce_names>, "Entropy.");
+  define(m, "softmax_backward", fastcall<SoftmaxOp::kSoftmaxBackward, backward, backward_names>,
+         "Gradient.");
+  define(m, "log_softmax_backward",
+         fastcall<SoftmaxOp::kLogSoftmaxBackward, backward, backward_names>, "Gradient.");
 }
 
 } // namespace softstep::bindings

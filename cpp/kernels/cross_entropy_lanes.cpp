@@ -53,9 +53,9 @@ void keeping_exponentials(const CrossEntropyTask<S>& task) {
 }
 
 template <class S, bool kPoint> void groups(const CrossEntropyTask<S>& task) {
-  if (!kKeepsExponentials<S> || !keeps_exponentials(task))
+  if (!keeps_exponentials(task))
     whole_groups<S, CappedShift<Compute<S>>, kPoint, true, true, false>(task);
-  else if constexpr (kKeepsExponentials<S>)
+  else
     task.dlogits.data ? keeping_exponentials<S, kPoint, true>(task)
                       : keeping_exponentials<S, kPoint, false>(task);
   last_group<S, kPoint>(task);
@@ -73,7 +73,5 @@ constexpr CrossEntropyKernels<S> kTable = {cross_entropy<S>, nullptr, nullptr, n
 
 const CrossEntropyKernels<float> cross_entropy_lanes_f32 = kTable<float>;
 const CrossEntropyKernels<double> cross_entropy_lanes_f64 = kTable<double>;
-const CrossEntropyKernels<Float16> cross_entropy_lanes_f16 = kTable<Float16>;
-const CrossEntropyKernels<BFloat16> cross_entropy_lanes_bf16 = kTable<BFloat16>;
 
 } // namespace softstep::KERNEL_ISA

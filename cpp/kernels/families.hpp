@@ -7,12 +7,12 @@ namespace softstep::KERNEL_ISA {
 
 extern const SoftmaxKernels<float> softmax_rows_f32, softmax_lanes_f32;
 extern const SoftmaxKernels<double> softmax_rows_f64, softmax_lanes_f64;
-extern const SoftmaxKernels<Float16> softmax_rows_f16, softmax_lanes_f16;
-extern const SoftmaxKernels<BFloat16> softmax_rows_bf16, softmax_lanes_bf16;
+extern const SoftmaxKernels<Float16> softmax_rows_f16;
+extern const SoftmaxKernels<BFloat16> softmax_rows_bf16;
 extern const CrossEntropyKernels<float> cross_entropy_rows_f32, cross_entropy_lanes_f32;
 extern const CrossEntropyKernels<double> cross_entropy_rows_f64, cross_entropy_lanes_f64;
-extern const CrossEntropyKernels<Float16> cross_entropy_rows_f16, cross_entropy_lanes_f16;
-extern const CrossEntropyKernels<BFloat16> cross_entropy_rows_bf16, cross_entropy_lanes_bf16;
+extern const CrossEntropyKernels<Float16> cross_entropy_rows_f16;
+extern const CrossEntropyKernels<BFloat16> cross_entropy_rows_bf16;
 extern const HingeKernels<float> hinge_rows_f32, hinge_lanes_f32;
 extern const HingeKernels<double> hinge_rows_f64, hinge_lanes_f64;
 extern const PairKernels<float> pair_f32;

@@ -30,7 +30,8 @@ template <class S> using Compute = typename ComputeOf<S>::type;
 
 // How a kernel walks a block of rows (one row = the logits of one sample):
 // - kRowShape: classes are adjacent; stride = elements from row to row; lanes along the classes.
-// - kLaneShape: rows are adjacent; stride = elements from class to class; one row per lane.
+// - kLaneShape: rows are adjacent; stride = elements from class to class; one row per lane. Not of
+//   half precision.
 enum Shape { kRowShape, kLaneShape, kShapes };
 
 template <class T> struct Matrix {
@@ -42,12 +43,21 @@ template <class T> struct Matrix {
 template <class S> struct SoftmaxTask {
   Matrix<const S> x; // logits; for the backwards the forward's result y
   Matrix<const S> dy;
-  Matrix<S> y;   // may be x or dy itself
-  S* row_result; // one per row
+  Matrix<S> y;            // may be x or dy itself
+  Compute<S>* row_result; // one per row
   Size rows, cols;
   Compute<S> scale;           // 1 / temperature
+  Compute<S> rounding;        // of the backwards' y: kProbabilityRounding of how it is stored
+  float* scratch;             // of softmax in half precision, row shape: 2 cols for exponentials
   const struct RowSums* sums; // of each whole row, for segments
 };
+
+// How far a probability and the sum of the others may be from 1 together, by their storage.
+template <class S> constexpr double kProbabilityRounding = 0;
+template <> constexpr double kProbabilityRounding<double> = 0x1p-48;
+template <> constexpr double kProbabilityRounding<float> = 0x1p-19;
+template <> constexpr double kProbabilityRounding<Float16> = 0x1.2p-12;
+template <> constexpr double kProbabilityRounding<BFloat16> = 0x1.2p-9;
 
 // The sums of a row, or of a segment of its classes, relative to `max`: what segments make of a row
 // is added, once all are relative to the same maximum. Doubles only: also a row of a matrix.
@@ -250,6 +260,7 @@ template <class T> struct KernelsOf {
   const MathKernels<T>* math;
 };
 
+// Without the lane shape.
 template <class S> struct HalfKernelsOf {
   const SoftmaxKernels<S>* softmax[kShapes];
   const CrossEntropyKernels<S>* cross_entropy[kShapes];

@@ -54,18 +54,11 @@ template <class T> struct LaneOthers {
 template <class S> void softmax(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
-    const auto keep = [&](Size c, Vec<T>, Vec<T> e) {
-      if constexpr (kKeepsExponentials<S>)
-        group.store_class(task.y, c, e);
-    };
+    const auto keep = [&](Size c, Vec<T>, Vec<T> e) { group.store_class(task.y, c, e); };
     const auto normalizer = normalize<T>(group, task.x, task.cols, task.scale, keep, [] {});
-    const Vec<T> factor = T(1) / normalizer.sum, reference = finite_reference<T>(normalizer.top);
-    for (Size c = 0; c < task.cols; ++c) {
-      const Vec<T> e = kKeepsExponentials<S>
-                           ? group.load_from(task.y.data + c * task.y.stride)
-                           : exp<T>((group.load_class(task.x, c) - reference) * task.scale);
-      group.store_class(task.y, c, e * factor);
-    }
+    const Vec<T> factor = T(1) / normalizer.sum;
+    for (Size c = 0; c < task.cols; ++c)
+      group.store_class(task.y, c, group.load_from(task.y.data + c * task.y.stride) * factor);
   });
 }
 
@@ -146,8 +139,8 @@ template <class T> struct LikelyClass {
     count -= here;
   }
   template <class Group, class S>
-  SOFTSTEP_INLINE void write(Group group, Matrix<S> dx, T scale) const {
-    const Vec<T> rest = complement<T>(p, others, kRounding<S>);
+  SOFTSTEP_INLINE void write(Group group, Matrix<S> dx, T scale, T rounding) const {
+    const Vec<T> rest = complement<T>(p, others, rounding);
     put_where_one(group, dx, at, count, p * (dy * rest - products) * scale);
   }
 };
@@ -175,7 +168,7 @@ template <class S> void softmax_backward(const SoftmaxTask<S>& task) noexcept {
                         group.load_class(task.x, c) * (group.load_class(task.dy, c) - dot) *
                             task.scale);
     if (some)
-      top.write(group, task.y, task.scale);
+      top.write(group, task.y, task.scale, task.rounding);
   });
 }
 
@@ -236,7 +229,5 @@ constexpr SoftmaxKernels<S> kTable = {softmax<S>,
 
 const SoftmaxKernels<float> softmax_lanes_f32 = kTable<float>;
 const SoftmaxKernels<double> softmax_lanes_f64 = kTable<double>;
-const SoftmaxKernels<Float16> softmax_lanes_f16 = kTable<Float16>;
-const SoftmaxKernels<BFloat16> softmax_lanes_bf16 = kTable<BFloat16>;
 
 } // namespace softstep::KERNEL_ISA

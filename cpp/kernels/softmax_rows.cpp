@@ -11,37 +11,33 @@ template <class S, class Shift, bool kStore> struct SoftmaxRow {
   const SoftmaxTask<S>& task;
   const S* const x;
   S* const y;
+  T* e = nullptr; // if kStore
   RowSweep<S, Shift, kStore> sweep;
 
   SoftmaxRow(const SoftmaxTask<S>& t, Size row)
       : task(t), x(t.x.data + row * t.x.stride),
         y(t.y.data ? t.y.data + row * t.y.stride : nullptr), sweep(t.cols, {t.scale}) {}
   SOFTSTEP_INLINE void start() { sweep.start(x); }
-  [[gnu::noinline]] void run() {
-    if constexpr (kStore)
-      sweep.run(y, x, -1, NoBefore{});
-    else
-      sweep.run(nullptr, x, -1, NoBefore{});
-  }
+  [[gnu::noinline]] void run() { sweep.run(e, x, -1, NoBefore{}); }
 };
 
-template <class S, class Shift>
-struct ProbabilityRow : SoftmaxRow<S, Shift, kKeepsExponentials<S>> {
-  using Base = SoftmaxRow<S, Shift, kKeepsExponentials<S>>;
-  using Base::Base, Base::sweep, Base::x, Base::y;
+// The exponentials are kept in y, in half precision in the scratch.
+template <class S, class Shift> struct ProbabilityRow : SoftmaxRow<S, Shift, true> {
+  using Base = SoftmaxRow<S, Shift, true>;
+  using Base::sweep, Base::y;
   using typename Base::T;
 
+  ProbabilityRow(const SoftmaxTask<S>& t, Size row) : Base(t, row) {
+    if constexpr (kKeepsExponentials<S>)
+      this->e = y;
+    else
+      this->e = t.scratch + (pairs_rows<T>(t.cols) ? row % 2 * t.cols : 0);
+  }
   [[gnu::noinline]] void finish() {
-    if constexpr (kKeepsExponentials<S>) {
-      sweep.for_each_run([&, e = y](Size begin, Size end, double correction) {
-        const Vec<T> factor = broadcast(static_cast<T>(correction / sweep.sum));
-        map_row(e, begin, end, [&](Size i) { return load(e + i) * factor; });
-      });
-    } else {
-      const Shift shift(sweep.max, sweep.scale);
-      const Vec<T> factor = broadcast(static_cast<T>(1 / sweep.sum));
-      map_row(y, 0, this->task.cols, [&](Size i) { return exp<T>(shift(load(x + i))) * factor; });
-    }
+    sweep.for_each_run([&, from = this->e, to = y](Size begin, Size end, double correction) {
+      const Vec<T> factor = broadcast(static_cast<T>(correction / sweep.sum));
+      map_row(to, begin, end, [&](Size i) { return load(from + i) * factor; });
+    });
   }
 };
 
@@ -70,7 +66,7 @@ template <class S, class Shift> struct LogSumRow : SoftmaxRow<S, Shift, false> {
   using Base = SoftmaxRow<S, Shift, false>;
   using Base::sweep, Base::x;
   using typename Base::T;
-  S* const result;
+  T* const result;
 
   LogSumRow(const SoftmaxTask<S>& t, Size row) : Base(t, row), result(t.row_result + row) {}
   [[gnu::noinline]] void finish() {
@@ -78,7 +74,8 @@ template <class S, class Shift> struct LogSumRow : SoftmaxRow<S, Shift, false> {
     const bool masked = sweep.max == -kInfinity<T> && sweep.sum == 0;
     // Far from 0 the digits of the logarithm are not seen.
     const bool near = -1 < max && max < 1;
-    put(result, masked ? max : max + (near ? precise_log_sum(sweep, x) : sweep.log_sum()));
+    *result =
+        static_cast<T>(masked ? max : max + (near ? precise_log_sum(sweep, x) : sweep.log_sum()));
   }
 };
 
@@ -124,7 +121,7 @@ template <class S> void entropy_rows(const SoftmaxTask<S>& task) noexcept {
       }));
     });
     const double entropy = precise_log_sum(sweep, x) - moment / sweep.sum;
-    put(task.row_result + row, sweep.sum > 0 ? entropy : sweep.sum / sweep.sum);
+    task.row_result[row] = static_cast<T>(sweep.sum > 0 ? entropy : sweep.sum / sweep.sum);
   }
 }
 
@@ -155,7 +152,8 @@ template <class T, class F> double sum_of_others(const RowBlocks& blocks, Size t
 }
 
 template <class S>
-[[gnu::noinline]] TopClass likely_class(const S* y, const S* dy, const RowBlocks& blocks) {
+[[gnu::noinline]] TopClass likely_class(const S* y, const S* dy, const RowBlocks& blocks,
+                                        Compute<S> rounding) {
   using T = Compute<S>;
   const T top = largest(y, blocks);
   const Size at = index_of(top, y, 0, blocks.cols);
@@ -163,7 +161,7 @@ template <class S>
   const double products =
       sum_of_others<T>(blocks, at, [&](Size i) { return load(dy + i) * load(y + i); });
   const auto p = static_cast<double>(top);
-  const double rest = complement<double>(broadcast(p), broadcast(others), kRounding<S>)[0];
+  const double rest = complement<double>(broadcast(p), broadcast(others), rounding)[0];
   return {at, p * (static_cast<double>(static_cast<T>(get(dy + at))) * rest - products)};
 }
 
@@ -185,7 +183,7 @@ template <class S> void softmax_backward_rows(const SoftmaxTask<S>& task) noexce
       }));
     TopClass top; // before dx overwrites them
     if (any<T>(likely))
-      top = likely_class(y, dy, blocks);
+      top = likely_class(y, dy, blocks, task.rounding);
     const Vec<T> mean = broadcast(static_cast<T>(dot)), scale = broadcast(task.scale);
     map_row(dx, 0, task.cols, [&](Size i) { return load(y + i) * (load(dy + i) - mean) * scale; });
     if (top.at >= 0)
@@ -265,7 +263,7 @@ template <class S> void logsumexp_segment(const SoftmaxTask<S>& task) noexcept {
     const RowSums& sums = task.sums[row];
     const double top = sums.max * static_cast<double>(task.scale);
     const bool masked = sums.max == -kInfinity<double> && sums.others + sums.in_top == 0;
-    put(task.row_result + row, masked ? top : top + log_sum(sums));
+    task.row_result[row] = static_cast<Compute<S>>(masked ? top : top + log_sum(sums));
   }
 }
 

@@ -58,13 +58,14 @@ struct Plan {
 // How the operands of a problem lie.
 struct Layout {
   bool classes_adjacent, rows_adjacent, masked;
+  bool half;        // which the lane shape does not read
   Size class_bytes; // from one class to the next, in the first operand
 };
 
 // lane_classes 0: in the row shape, whatever it takes.
 inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
                       Size lane_classes) {
-  const auto [classes_adjacent, rows_adjacent, masked, class_bytes] = layout;
+  const auto [classes_adjacent, rows_adjacent, masked, half, class_bytes] = layout;
   Plan plan{};
   if (cols <= lane_classes) {
     plan.shape = kLaneShape;
@@ -75,7 +76,7 @@ inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
   } else {
     plan.shape = kLaneShape;
   }
-  if (plan.shape == kLaneShape && rows_adjacent && aliases(cols, class_bytes))
+  if (plan.shape == kLaneShape && (half || (rows_adjacent && aliases(cols, class_bytes))))
     plan.staged = true;
   const Size wanted = std::max<Size>(1, kBlockElements / std::max<Size>(cols, 1));
   const bool groups = plan.shape == kLaneShape;

@@ -64,8 +64,8 @@ template <class S, class Q> double scale_of(const CrossEntropyProblem<S, Q>& pro
   return static_cast<double>(static_cast<Compute<S>>(1 / problem.options.temperature));
 }
 
-template <class S, class Q>
-CrossEntropyTask<S> task_of(const CrossEntropyProblem<S, Q>& problem, const RowTile<S, Q>& tile,
+template <class Problem, class S, class Q>
+CrossEntropyTask<S> task_of(const Problem& problem, const RowTile<S, Q>& tile,
                             const Factors& factors, const RowResults<Compute<S>>& results) {
   using T = Compute<S>;
   const auto from = [&](auto* values) { return values ? values + tile.start : nullptr; };
@@ -153,14 +153,14 @@ double cross_entropy(const CrossEntropyProblem<S, Q>& problem, const MeanDenomin
     sweep_cross_entropy(problem, sums.data());
     return finish_cross_entropy(problem, denominators, sums.data(), results);
   }
-  const auto& kernels = dispatch::active_for<S>();
   const bool needs_scratch = !std::is_same_v<S, Compute<S>> && problem.rows.output.data;
   const auto factors = factors_of(problem, denominators);
-  const auto on_tile = [&](const RowTile<S, Q>& tile) {
-    kernels.cross_entropy[tile.shape]->cross_entropy(task_of(problem, tile, factors, results));
+  const auto on_tile = [&]<class Tile>(const Tile& tile) {
+    const auto& kernels = *dispatch::active_for<typename Tile::Scalar>().cross_entropy[tile.shape];
+    kernels.cross_entropy(task_of(problem, tile, factors, results));
   };
-  const Size lane_classes =
-      kernels.cross_entropy[kRowShape]->lane_classes(task_of(problem, {}, factors, results));
+  const Size lane_classes = dispatch::active_for<S>().cross_entropy[kRowShape]->lane_classes(
+      task_of(problem, RowTile<S, Q>{}, factors, results));
   for_each_tile(problem.rows, {lane_classes, needs_scratch ? 2 * problem.rows.cols : 0}, on_tile);
   return reduced(problem, denominators, results);
 }

@@ -104,8 +104,9 @@ private:
 };
 
 // A block of rows as a kernel takes it; `start` is the number of its first row. Matrices that the
-// problem does not have are null.
+// problem does not have are null. In the lane shape half precision is float32 on its way.
 template <class S, class Q = S> struct RowTile {
+  using Scalar = S;
   Shape shape;
   Size start, rows;
   Matrix<S> first;

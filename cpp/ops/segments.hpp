@@ -26,8 +26,9 @@ template <class S, class Q, class Kernel>
 void for_each_segment(const RowProblem<S, Q>& problem, Kernel&& kernel) {
   const Size segments = segments_of(problem);
   if (segments == 1)
-    return for_each_tile(problem, {.lane_classes = 0}, [&](const RowTile<S, Q>& tile) {
-      kernel(tile, Segment{0, 0, problem.cols});
+    return for_each_tile(problem, {.lane_classes = 0}, [&]<class Tile>(const Tile& tile) {
+      if constexpr (std::is_same_v<Tile, RowTile<S, Q>>) // so it is in the row shape
+        kernel(tile, Segment{0, 0, problem.cols});
     });
   const double cost_ns = static_cast<double>(problem.rows) * static_cast<double>(problem.cols) *
                          kRowElementNs * sizeof(Compute<S>) / 4;

@@ -30,8 +30,10 @@ template <class S> Size lane_classes_of(SoftmaxOp op) {
   return std::is_same_v<S, float> && takes_logs ? kLogLaneClasses : kLaneClasses;
 }
 
-template <class S>
-SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, S* row_result, double temperature) {
+// Of a tile of rows that lie in memory as type Stored.
+template <class Stored, class S>
+SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, Compute<S>* row_result,
+                       double temperature) {
   return {{tile.first.data, tile.first.stride},
           {tile.second.data, tile.second.stride},
           tile.output,
@@ -39,6 +41,8 @@ SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, S* row_result, double 
           tile.rows,
           cols,
           static_cast<Compute<S>>(1 / temperature),
+          static_cast<Compute<S>>(kProbabilityRounding<Stored>),
+          tile.scratch,
           nullptr};
 }
 
@@ -53,7 +57,8 @@ typename SoftmaxKernels<S>::Kernel segment_kernel_of(SoftmaxOp op,
 
 // False: the rows are not for segments.
 template <class S>
-bool run_segments(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature) {
+bool run_segments(SoftmaxOp op, const RowProblem<S>& problem, Compute<S>* row_result,
+                  double temperature) {
   const auto& kernels = dispatch::active_for<S>();
   const auto finish = segment_kernel_of(op, *kernels.softmax[kRowShape]);
   if (!finish || segments_of(problem) == 1)
@@ -73,25 +78,37 @@ bool run_segments(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, dou
   for_each_segment(problem, [&](const RowTile<S>& tile, const Segment& segment) {
     if (!problem.output.data && segment.number > 0)
       return;
-    auto task = task_of(tile, segment.cols, row_result, temperature);
+    auto task = task_of<S>(tile, segment.cols, row_result, temperature);
     task.sums = sums.data() + tile.start;
     finish(task);
   });
   return true;
 }
 
+template <class S>
+void run(SoftmaxOp op, const RowProblem<S>& problem, Compute<S>* row_result, double temperature) {
+  if (run_segments(op, problem, row_result, temperature))
+    return;
+  const bool needs_scratch = !std::is_same_v<S, Compute<S>> && op == SoftmaxOp::kSoftmax;
+  const TileOptions options{lane_classes_of<S>(op), needs_scratch ? 2 * problem.cols : 0};
+  for_each_tile(problem, options, [&]<class Tile>(const Tile& tile) {
+    const auto& kernels = *dispatch::active_for<typename Tile::Scalar>().softmax[tile.shape];
+    kernel_of(op, kernels)(task_of<S>(tile, problem.cols, row_result, temperature));
+  });
+}
+
 } // namespace
 
 template <class S>
 void softmax_family(SoftmaxOp op, const RowProblem<S>& problem, S* row_result, double temperature) {
-  if (run_segments(op, problem, row_result, temperature))
-    return;
-  const auto& kernels = dispatch::active_for<S>();
-  const typename SoftmaxKernels<S>::Kernel by_shape[kShapes] = {
-      kernel_of(op, *kernels.softmax[kRowShape]), kernel_of(op, *kernels.softmax[kLaneShape])};
-  for_each_tile(problem, {.lane_classes = lane_classes_of<S>(op)}, [&](const RowTile<S>& tile) {
-    by_shape[tile.shape](task_of(tile, problem.cols, row_result, temperature));
-  });
+  if constexpr (std::is_same_v<S, Compute<S>>) {
+    run(op, problem, row_result, temperature);
+  } else {
+    std::vector<Compute<S>> wide(row_result ? static_cast<std::size_t>(problem.rows) : 0);
+    run(op, problem, row_result ? wide.data() : nullptr, temperature);
+    if (row_result)
+      dispatch::active_for<S>().half->narrow(row_result, wide.data(), problem.rows);
+  }
 }
 
 template void softmax_family(SoftmaxOp, const RowProblem<float>&, float*, double);

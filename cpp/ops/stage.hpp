@@ -1,6 +1,7 @@
 // Rows that no kernel shape can walk where they lie, or not well, are staged: copied to a small
 // tile, and the result back. Tiles of few classes are turned to one row per lane, planes of classes
-// stay planes, longer rows are made contiguous. Masks are applied on the way.
+// stay planes, longer rows are made contiguous. Masks are applied on the way; in lanes half
+// precision is widened.
 #pragma once
 
 #include "dispatch/dispatch.hpp"
@@ -38,25 +39,71 @@ void copy_strided(T* to, Size to_stride, const T* from, Size from_stride, Size n
 }
 
 // n rows of an operand from `start` on, one per lane of the tile.
-template <class Problem, class T>
-void turn_in(const Problem& problem, Matrix<T> tile, const Operand<T>& from, Size start, Size n) {
-  const T* at = problem.row(from, start);
+template <class Problem, class S>
+void copy_in(const Problem& problem, Matrix<S> tile, const Operand<S>& from, Size start, Size n) {
+  const S* at = problem.row(from, start);
   const Size row_stride = problem.inner_stride(from);
   if (from.class_stride == 1)
-    return dispatch::active_for<T>().transpose->transpose(tile, {at, row_stride}, n, problem.cols);
+    return dispatch::active_for<S>().transpose->transpose(tile, {at, row_stride}, n, problem.cols);
   for (Size c = 0; c < problem.cols; ++c)
     copy_strided(tile.data + c * tile.stride, 1, at + c * from.class_stride, row_stride, n);
 }
 
-template <class Problem, class T>
-void turn_out(const Problem& problem, const Operand<T>& to, Matrix<T> tile, Size start, Size n) {
-  T* at = problem.row(to, start);
+template <class Problem, class S>
+void copy_out(const Problem& problem, const Operand<S>& to, Matrix<S> tile, Size start, Size n) {
+  S* at = problem.row(to, start);
   const Size row_stride = problem.inner_stride(to);
   if (to.class_stride == 1)
-    return dispatch::active_for<T>().transpose->transpose(
+    return dispatch::active_for<S>().transpose->transpose(
         {at, row_stride}, {tile.data, tile.stride}, problem.cols, n);
   for (Size c = 0; c < problem.cols; ++c)
     copy_strided(at + c * to.class_stride, row_stride, tile.data + c * tile.stride, 1, n);
+}
+
+// The same in the type of lanes. Half precision goes through `room`, as large as the tile, unless
+// its planes can be read and written where they lie.
+template <class Problem, class S>
+void turn_in(const Problem& problem, Matrix<Compute<S>> tile, const Operand<S>& from, Size start,
+             Size n, [[maybe_unused]] S* room) {
+  if constexpr (std::is_same_v<S, Compute<S>>) {
+    copy_in(problem, tile, from, start, n);
+  } else {
+    Matrix<const S> narrow = {problem.row(from, start), from.class_stride};
+    if (from.class_stride == 1 || problem.inner_stride(from) != 1) {
+      copy_in(problem, {room, tile.stride}, from, start, n);
+      narrow = {room, tile.stride};
+    }
+    for (Size c = 0; c < problem.cols; ++c)
+      dispatch::active_for<S>().half->widen(tile.data + c * tile.stride,
+                                            narrow.data + c * narrow.stride, n);
+  }
+}
+
+template <class Problem, class S>
+void turn_out(const Problem& problem, const Operand<S>& to, Matrix<Compute<S>> tile, Size start,
+              Size n, [[maybe_unused]] S* room) {
+  if constexpr (std::is_same_v<S, Compute<S>>) {
+    copy_out(problem, to, tile, start, n);
+  } else {
+    const bool direct = to.class_stride != 1 && problem.inner_stride(to) == 1;
+    const Matrix<S> narrow =
+        direct ? Matrix<S>{problem.row(to, start), to.class_stride} : Matrix<S>{room, tile.stride};
+    for (Size c = 0; c < problem.cols; ++c)
+      dispatch::active_for<S>().half->narrow(narrow.data + c * narrow.stride,
+                                             tile.data + c * tile.stride, n);
+    if (!direct)
+      copy_out(problem, to, narrow, start, n);
+  }
+}
+
+template <class S> Compute<S> widened(S value) {
+  if constexpr (std::is_same_v<S, Compute<S>>) {
+    return value;
+  } else {
+    Compute<S> wide;
+    dispatch::active_for<S>().half->widen(&wide, &value, 1);
+    return wide;
+  }
 }
 
 // In a tile with the strides given, where the mask is 0.
@@ -75,18 +122,28 @@ void mask_out(const Problem& problem, T* tile, Size class_step, Size row_step, T
 
 } // namespace detail
 
-// Scratch of one worker.
+// Scratch of one worker: one long row, or a tile of planes and, in half precision, room for it.
 template <class S, class Q> struct Stage {
   std::unique_ptr<S[]> first;
   std::unique_ptr<Q[]> second;
+  std::unique_ptr<Compute<S>[]> lanes;
+  std::unique_ptr<Compute<Q>[]> second_lanes;
 
-  // One long row, or a tile of planes.
   void allocate(const RowProblem<S, Q>& problem, const Plan& plan) {
+    const auto cols = static_cast<std::size_t>(problem.cols);
+    if (plan.shape == kRowShape) {
+      first.reset(new S[cols]);
+      if (problem.second.data)
+        second.reset(new Q[cols]);
+      return;
+    }
     const Size rows = detail::tile_rows(detail::kPlaneElements, problem.cols);
-    const Size elements = problem.cols * (plan.shape == kRowShape ? 1 : detail::plane_stride(rows));
-    first.reset(new S[static_cast<std::size_t>(elements)]);
+    const std::size_t elements = cols * static_cast<std::size_t>(detail::plane_stride(rows));
+    lanes.reset(new Compute<S>[elements]);
     if (problem.second.data)
-      second.reset(new Q[static_cast<std::size_t>(elements)]);
+      second_lanes.reset(new Compute<Q>[elements]);
+    if constexpr (!std::is_same_v<S, Compute<S>>)
+      first.reset(new S[elements]);
   }
 };
 
@@ -96,22 +153,23 @@ namespace detail {
 // input: every kernel may work in place.
 template <class S, class Q, class Kernel>
 void run_lane_tile(const RowProblem<S, Q>& problem, Size row, Size n, Kernel&& kernel,
-                   Matrix<S> first, Matrix<Q> second) {
-  RowTile<S, Q> tile{kLaneShape, row, n, first, {nullptr, 0}, {nullptr, 0}};
-  turn_in(problem, first, problem.first, row, n);
-  mask_out(problem, first.data, first.stride, 1, problem.masked_first, row, n);
+                   Matrix<Compute<S>> first, Matrix<Compute<Q>> second, S* room) {
+  RowTile<Compute<S>, Compute<Q>> tile{kLaneShape, row, n, first, {nullptr, 0}, {nullptr, 0}};
+  turn_in(problem, first, problem.first, row, n, room);
+  mask_out(problem, first.data, first.stride, 1, widened(problem.masked_first), row, n);
   if (problem.second.data) {
     tile.second = second;
-    turn_in(problem, second, problem.second, row, n);
-    mask_out(problem, second.data, second.stride, 1, problem.masked_second, row, n);
+    // Of type S, or of none that needs it.
+    turn_in(problem, second, problem.second, row, n, reinterpret_cast<Q*>(room));
+    mask_out(problem, second.data, second.stride, 1, widened(problem.masked_second), row, n);
   }
   if (problem.output.data)
     tile.output = first;
   kernel(tile);
   if (!problem.output.data)
     return;
-  mask_out(problem, first.data, first.stride, 1, problem.masked_output, row, n);
-  turn_out(problem, problem.output, first, row, n);
+  mask_out(problem, first.data, first.stride, 1, widened(problem.masked_output), row, n);
+  turn_out(problem, problem.output, first, row, n, room);
 }
 
 } // namespace detail
@@ -119,12 +177,14 @@ void run_lane_tile(const RowProblem<S, Q>& problem, Size row, Size n, Kernel&& k
 // Few adjacent classes: turned.
 template <class S, class Q, class Kernel>
 void run_turned(const RowProblem<S, Q>& problem, Size start, Size rows, Kernel&& kernel) {
-  alignas(64) S first[detail::kTurnedElements];
-  alignas(64) Q second[detail::kTurnedElements];
-  const Size most = detail::tile_rows(detail::kTurnedElements, problem.cols);
+  using detail::kTurnedElements;
+  alignas(64) Compute<S> first[kTurnedElements];
+  alignas(64) Compute<Q> second[kTurnedElements];
+  alignas(64) S room[std::is_same_v<S, Compute<S>> ? 1 : kTurnedElements];
+  const Size most = detail::tile_rows(kTurnedElements, problem.cols);
   for (Size done = 0; done < rows; done += most)
-    detail::run_lane_tile(problem, start + done, std::min(most, rows - done), kernel,
-                          Matrix<S>{first, most}, Matrix<Q>{second, most});
+    detail::run_lane_tile(problem, start + done, std::min(most, rows - done), kernel, {first, most},
+                          {second, most}, room);
 }
 
 template <class S, class Q, class Kernel>
@@ -134,8 +194,8 @@ void run_lanes_staged(const RowProblem<S, Q>& problem, Size start, Size rows, Ke
   const Size stride = detail::plane_stride(most);
   for (Size done = 0; done < rows; done += most)
     detail::run_lane_tile(problem, start + done, std::min(most, rows - done), kernel,
-                          Matrix<S>{stage.first.get(), stride},
-                          Matrix<Q>{stage.second.get(), stride});
+                          {stage.lanes.get(), stride}, {stage.second_lanes.get(), stride},
+                          stage.first.get());
 }
 
 template <class S, class Q, class Kernel>

@@ -30,14 +30,14 @@ struct TileOptions {
   Size scratch_size = 0; // floats of each worker, for tiles in the row shape
 };
 
-// Calls kernel(tile) for tiles that cover all rows once, in parallel. The cut depends on the shape
-// of the problem only.
+// Calls kernel(tile) for tiles that cover all rows once, in parallel: a RowTile<S, Q>, or in the
+// lane shape one of their Compute types. The cut depends on the shape of the problem only.
 template <class S, class Q, class Kernel>
 void for_each_tile(const RowProblem<S, Q>& problem, TileOptions options, Kernel&& kernel) {
   if (problem.rows == 0)
     return;
   const Layout layout{problem.classes_adjacent(), problem.rows_adjacent(),
-                      problem.mask.data != nullptr,
+                      problem.mask.data != nullptr, !std::is_same_v<S, Compute<S>>,
                       problem.first.class_stride * static_cast<Size>(sizeof(S))};
   const Plan plan =
       plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), layout, options.lane_classes);
@@ -56,7 +56,7 @@ void for_each_tile(const RowProblem<S, Q>& problem, TileOptions options, Kernel&
   }
   const Size inner = problem.inner_rows();
   parallel::for_each_block(plan.blocks, plan.cost_ns, [&](std::int64_t block, int worker) {
-    const auto on_tile = [&](RowTile<S, Q> tile) {
+    const auto on_tile = [&](auto tile) {
       tile.scratch = scratch ? scratch.get() + worker * scratch_size : nullptr;
       kernel(tile);
     };

@@ -25,7 +25,7 @@ void run_math(const Case& of, Report& report);
 
 // Of a family with a class axis: calls run(layout, in_place) for both shapes: tight, with gaps, in
 // place.
-// The row shape takes no row shorter than the widest vector.
+// The row shape takes no row shorter than the widest vector, the lane shape no half precision.
 template <class T, class Run> void for_each_layout(Size cols, Report& report, Run&& run) {
   constexpr Size kWidestVector = 64 / static_cast<Size>(sizeof(Compute<T>));
   struct Way {
@@ -36,7 +36,7 @@ template <class T, class Run> void for_each_layout(Size cols, Report& report, Ru
   for (const Shape shape : {kRowShape, kLaneShape})
     for (const auto [gap, in_place, words] :
          {Way{0, false, ""}, Way{3, false, ", with gaps"}, Way{0, true, ", in place"}}) {
-      if (shape == kRowShape && cols < kWidestVector)
+      if (shape == kRowShape ? cols < kWidestVector : !std::is_same_v<T, Compute<T>>)
         continue;
       report.variant(std::string(shape == kRowShape ? "rows" : "lanes") + words);
       run(Layout{shape, gap}, in_place);

@@ -18,7 +18,10 @@ void to_matrix(const Case& of, Report& report, const char* name, const Array& fi
     const Placed<S> x(first, layout);
     const Placed<S> dy = second ? Placed<S>(*second, layout) : Placed<S>(1, 1, layout);
     const Placed<S> y(first.rows, first.cols, {layout.shape, 2 * layout.gap});
+    const Placed<float> scratch(1, 2 * first.cols, kVector);
     SoftmaxTask<S> task{};
+    task.rounding = static_cast<Compute<S>>(kProbabilityRounding<S>);
+    task.scratch = scratch.data();
     task.x = x.input();
     if (second)
       task.dy = dy.input();
@@ -40,7 +43,8 @@ void to_rows(const Case& of, Report& report, const char* name, const Array& valu
   for_each_layout<S>(values.cols, report, [&](Layout layout, bool in_place) {
     if (in_place)
       return;
-    const Placed<S> x(values, layout), result(1, values.rows, kVector);
+    const Placed<S> x(values, layout);
+    const Placed<Compute<S>> result(1, values.rows, kVector);
     SoftmaxTask<S> task{};
     task.x = x.input();
     task.row_result = result.data();
@@ -57,35 +61,40 @@ template <class S> void by_segments(const Case& of, Report& report, const Array&
     return;
   const auto& kernels = *dispatch::active_for<S>().softmax[kRowShape];
   const Layout layout{kRowShape, 0};
-  const Placed<S> x(values, layout), result(1, values.rows, kVector);
+  const Placed<S> x(values, layout);
   CrossEntropyTask<S> task{};
   task.logits = x.input();
   task.rows = values.rows;
   task.cols = values.cols;
   task.scale = static_cast<Compute<S>>(of.option("scale", 1));
   const std::vector<RowSums> sums = swept(task);
-  const auto run = [&](const char* name, Kernel<S> kernel, const Placed<S>& to, bool by_row) {
+  const auto run = [&](const char* name, Kernel<S> kernel, const auto& to, auto set_result) {
     if (!of.expects(name))
       return;
-    for_each_segment(task, [&](const CrossEntropyTask<S>& segment, Size number) {
-      if (by_row && number > 0)
-        return;
+    for_each_segment(task, [&](const CrossEntropyTask<S>& segment, Size) {
       SoftmaxTask<S> finish{};
       finish.x = segment.logits;
-      finish.y = {to.data() + (by_row ? 0 : segment.first), to.matrix().stride};
-      finish.row_result = to.data();
       finish.rows = values.rows;
       finish.cols = segment.cols;
       finish.scale = task.scale;
       finish.sums = sums.data();
+      set_result(finish, segment.first);
       kernel(finish);
     });
     report.compare(name, to);
   };
   const Placed<S> y(values.rows, values.cols, layout), log_y(values.rows, values.cols, layout);
-  run("softmax", kernels.softmax_segment, y, false);
-  run("log_softmax", kernels.log_softmax_segment, log_y, false);
-  run("logsumexp", kernels.logsumexp_segment, result, true);
+  const auto part_of = [](const Placed<S>& all) {
+    return [&](SoftmaxTask<S>& finish, Size first) {
+      finish.y = {all.data() + first, all.matrix().stride};
+    };
+  };
+  run("softmax", kernels.softmax_segment, y, part_of(y));
+  run("log_softmax", kernels.log_softmax_segment, log_y, part_of(log_y));
+  // Each segment writes the same.
+  const Placed<Compute<S>> result(1, values.rows, kVector);
+  run("logsumexp", kernels.logsumexp_segment, result,
+      [&](SoftmaxTask<S>& finish, Size) { finish.row_result = result.data(); });
 }
 
 } // namespace
