@@ -32,6 +32,13 @@ public:
     LaneSum<T> others, mass, moment, expectation;
     Vec<T> in_hole{}, u_t{}, point{}, largest = broadcast(-kInfinity<T>);
     Mask<T> argmax{};
+    const auto fetch = [&](Size begin, Size end) SOFTSTEP_INLINE_LAMBDA {
+      if (!task.far)
+        return;
+      fetch_ahead(group, logits, begin, end);
+      if constexpr (kGradient)
+        fetch_ahead(group, dlogits, begin, end);
+    };
     const auto take = [&](Size c) {
       const Vec<T> x = group.load_class(logits, c), u = (capped(x) - reference) * scale;
       const Vec<T> e = exp<T>(u);
@@ -61,7 +68,7 @@ public:
       if constexpr (kGradient && kKeep)
         group.store_class(dlogits, c, e);
     };
-    for_each_class(cols, take, [&] {
+    const auto fold = [&] {
       others.fold();
       if constexpr (kDense) {
         mass.fold();
@@ -69,7 +76,8 @@ public:
       }
       if constexpr (!kKeep)
         expectation.fold();
-    });
+    };
+    for_each_class(cols, take, fold, fetch);
     state.others = others.total();
     state.mass = mass.total();
     state.moment = moment.total();

@@ -49,6 +49,7 @@ template <class S> struct SoftmaxTask {
   Compute<S> scale;           // 1 / temperature
   Compute<S> rounding;        // of the backwards' y: kProbabilityRounding of how it is stored
   float* scratch;             // of softmax in half precision, row shape: 2 cols for exponentials
+  bool far;                   // planes in memory, which the lane shape fetches ahead
   const struct RowSums* sums; // of each whole row, for segments
 };
 
@@ -106,6 +107,7 @@ template <class S> struct CrossEntropyTask {
   T* dtemperature; // d(loss)/d(temperature) of the row
   std::int32_t* argmax;
   float* scratch; // of half precision: 2 cols for exponentials, or null, which is slower
+  bool far;       // planes in memory, which the lane shape fetches ahead
   // The classes are a segment [first, first + cols) of the row; targets count from the row's first.
   Size first;
   RowSums* sums; // of each row: of the segment (sweep), of the whole row (finish)

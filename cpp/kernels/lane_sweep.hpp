@@ -43,11 +43,18 @@ template <class T, class F> SOFTSTEP_INLINE void for_each_group(Size rows, F f) 
     f(LaneGroup<T, false>{row, rows - row});
 }
 
-// f(c) for every class, and fold() between chunks of them: where the sums below take stock.
+struct NoStart {
+  SOFTSTEP_INLINE void operator()(Size, Size) const {}
+};
+
+// f(c) for every class, in chunks: start(begin, end) before each, fold() between them, where the
+// sums below take stock.
 constexpr Size kClassChunk = 32;
-template <class F, class Fold> SOFTSTEP_INLINE void for_each_class(Size cols, F f, Fold fold) {
+template <class F, class Fold, class Start = NoStart>
+SOFTSTEP_INLINE void for_each_class(Size cols, F f, Fold fold, Start start = {}) {
   for (Size begin = 0;;) {
     const Size end = cols - begin < kClassChunk ? cols : begin + kClassChunk;
+    start(begin, end);
     for (Size c = begin; c < end; ++c)
       f(c);
     if (end == cols)
@@ -55,6 +62,17 @@ template <class F, class Fold> SOFTSTEP_INLINE void for_each_class(Size cols, F 
     begin = end;
     fold();
   }
+}
+
+// Fetches some classes of rows that come later: prefetchers do not follow as many planes as there
+// are classes. GCC drops the call of a function that does nothing else, so it has to be inlined.
+constexpr Size kFetchedRows = 64;
+template <class S> constexpr bool kToWrite = true;
+template <class S> constexpr bool kToWrite<const S> = false;
+template <class Group, class S>
+SOFTSTEP_INLINE void fetch_ahead(Group group, Matrix<S> m, Size begin, Size end) {
+  for (Size c = begin; c < end; ++c)
+    __builtin_prefetch(m.data + c * m.stride + group.first + kFetchedRows, kToWrite<S>);
 }
 
 // A sum over the classes whose error does not grow with their number: plain inside a chunk, with

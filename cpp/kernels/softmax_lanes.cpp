@@ -12,9 +12,12 @@ template <class T> struct LaneNormalizer {
 
 // f(c, u, e) sees the shifted logit u of class c and its exponential e; fold() as in
 // for_each_class.
-template <class T, class S, class Group, class F, class Fold>
-SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, Matrix<const S> x, Size cols, T scale, F f,
+template <class S, class Group, class F, class Fold, class T = Compute<S>>
+SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, const SoftmaxTask<S>& task, F f,
                                             Fold fold) {
+  const Matrix<const S> x = task.x;
+  const Size cols = task.cols;
+  const T scale = task.scale;
   const Vec<T> top = max_lanes<T>(group, x, cols);
   const Vec<T> reference = finite_reference<T>(top);
   LaneSum<T> sum;
@@ -29,6 +32,13 @@ SOFTSTEP_INLINE LaneNormalizer<T> normalize(Group group, Matrix<const S> x, Size
       [&] {
         sum.fold();
         fold();
+      },
+      [&](Size begin, Size end) SOFTSTEP_INLINE_LAMBDA {
+        if (!task.far)
+          return;
+        fetch_ahead(group, x, begin, end);
+        if (task.y.data)
+          fetch_ahead(group, task.y, begin, end);
       });
   return {top, sum.total()};
 }
@@ -55,7 +65,7 @@ template <class S> void softmax(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     const auto keep = [&](Size c, Vec<T>, Vec<T> e) { group.store_class(task.y, c, e); };
-    const auto normalizer = normalize<T>(group, task.x, task.cols, task.scale, keep, [] {});
+    const auto normalizer = normalize(group, task, keep, [] {});
     const Vec<T> factor = T(1) / normalizer.sum;
     for (Size c = 0; c < task.cols; ++c)
       group.store_class(task.y, c, group.load_from(task.y.data + c * task.y.stride) * factor);
@@ -66,9 +76,8 @@ template <class S> void log_softmax(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     LaneOthers<T> others;
-    const auto normalizer = normalize<T>(
-        group, task.x, task.cols, task.scale, [&](Size, Vec<T>, Vec<T> e) { others.add(e); },
-        [&] { others.fold(); });
+    const auto normalizer = normalize(
+        group, task, [&](Size, Vec<T>, Vec<T> e) { others.add(e); }, [&] { others.fold(); });
     const Vec<T> log_s = others.log_sum(group, task.x, task.cols, normalizer);
     for (Size c = 0; c < task.cols; ++c) {
       const Vec<T> u = (group.load_class(task.x, c) - normalizer.top) * task.scale;
@@ -81,9 +90,8 @@ template <class S> void logsumexp(const SoftmaxTask<S>& task) noexcept {
   using T = Compute<S>;
   for_each_group<T>(task.rows, [&](auto group) {
     LaneOthers<T> others;
-    const auto normalizer = normalize<T>(
-        group, task.x, task.cols, task.scale, [&](Size, Vec<T>, Vec<T> e) { others.add(e); },
-        [&] { others.fold(); });
+    const auto normalizer = normalize(
+        group, task, [&](Size, Vec<T>, Vec<T> e) { others.add(e); }, [&] { others.fold(); });
     const Vec<T> log_s = others.log_sum(group, task.x, task.cols, normalizer);
     const Vec<T> top = normalizer.top * task.scale;
     const Mask<T> masked = (normalizer.top == -kInfinity<T>)&(normalizer.sum == T(0));
@@ -96,8 +104,8 @@ template <class S> void entropy(const SoftmaxTask<S>& task) noexcept {
   for_each_group<T>(task.rows, [&](auto group) {
     LaneSum<T> moment;
     LaneOthers<T> others;
-    const auto normalizer = normalize<T>(
-        group, task.x, task.cols, task.scale,
+    const auto normalizer = normalize(
+        group, task,
         [&](Size, Vec<T> u, Vec<T> e) {
           moment += select<T>(e == T(0), Vec<T>{}, e * u); // 0 * -inf is 0
           others.add(e);

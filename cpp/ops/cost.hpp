@@ -33,6 +33,9 @@ inline constexpr Size kBlockRowMultiple = 64;
 inline constexpr Size kAliasBytes = 1024, kAliasLine = 64;
 inline constexpr Size kCacheWays = 8;
 
+// So many planes prefetchers follow by themselves.
+inline constexpr Size kFollowedPlanes = 8;
+
 inline bool aliases(Size cols, Size class_bytes) {
   const Size past = (class_bytes + kAliasLine) % kAliasBytes;
   return cols > kCacheWays && past >= 0 && past <= 2 * kAliasLine;

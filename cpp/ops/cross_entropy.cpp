@@ -98,6 +98,7 @@ CrossEntropyTask<S> task_of(const Problem& problem, const RowTile<S, Q>& tile,
   task.dtemperature = from(results.dtemperature);
   task.argmax = from(results.argmax);
   task.scratch = tile.scratch;
+  task.far = tile.far;
   return task;
 }
 

@@ -113,6 +113,7 @@ template <class S, class Q = S> struct RowTile {
   Matrix<Q> second;
   Matrix<S> output;
   float* scratch = nullptr; // of this worker, if the operation asked for some
+  bool far = false;         // planes in memory
 };
 
 } // namespace softstep::ops

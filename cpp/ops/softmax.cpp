@@ -43,6 +43,7 @@ SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, Compute<S>* row_result
           static_cast<Compute<S>>(1 / temperature),
           static_cast<Compute<S>>(kProbabilityRounding<Stored>),
           tile.scratch,
+          tile.far,
           nullptr};
 }
 

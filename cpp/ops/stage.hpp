@@ -17,8 +17,9 @@ namespace softstep::ops {
 namespace detail {
 
 constexpr Size kTurnedElements = 1024; // of a tile that is turned: half of a first-level cache
-constexpr Size kPlaneElements = 16384; // of a tile of planes: long runs for the prefetchers
-constexpr Size kTileRowMultiple = 16;  // lanes of the widest vector
+// Of a tile of planes: a block of work, for long runs; a fraction of a second-level cache.
+constexpr Size kPlaneElements = 49152;
+constexpr Size kTileRowMultiple = 16; // lanes of the widest vector
 
 inline Size tile_rows(Size elements, Size cols) {
   const Size fit = elements / std::max<Size>(cols, 1);
@@ -38,6 +39,17 @@ void copy_strided(T* to, Size to_stride, const T* from, Size from_stride, Size n
     to[i * to_stride] = from[i * from_stride];
 }
 
+// f(c, run) for the runs of n rows in many planes. The next ones are fetched meanwhile, no more
+// than the ways of a set that they may share.
+template <class S, class F> void for_each_run(S* first, Size class_stride, Size cols, Size n, F f) {
+  constexpr Size ahead = kCacheWays / 2, line = kAliasLine / static_cast<Size>(sizeof(S));
+  for (Size c = 0; c < cols; ++c) {
+    for (Size i = 0; c + ahead < cols && i < n; i += line)
+      __builtin_prefetch(first + (c + ahead) * class_stride + i, !std::is_const_v<S>);
+    f(c, first + c * class_stride);
+  }
+}
+
 // n rows of an operand from `start` on, one per lane of the tile.
 template <class Problem, class S>
 void copy_in(const Problem& problem, Matrix<S> tile, const Operand<S>& from, Size start, Size n) {
@@ -45,8 +57,9 @@ void copy_in(const Problem& problem, Matrix<S> tile, const Operand<S>& from, Siz
   const Size row_stride = problem.inner_stride(from);
   if (from.class_stride == 1)
     return dispatch::active_for<S>().transpose->transpose(tile, {at, row_stride}, n, problem.cols);
-  for (Size c = 0; c < problem.cols; ++c)
-    copy_strided(tile.data + c * tile.stride, 1, at + c * from.class_stride, row_stride, n);
+  for_each_run(at, from.class_stride, problem.cols, n, [&](Size c, const S* run) {
+    copy_strided(tile.data + c * tile.stride, 1, run, row_stride, n);
+  });
 }
 
 template <class Problem, class S>
@@ -56,8 +69,9 @@ void copy_out(const Problem& problem, const Operand<S>& to, Matrix<S> tile, Size
   if (to.class_stride == 1)
     return dispatch::active_for<S>().transpose->transpose(
         {at, row_stride}, {tile.data, tile.stride}, problem.cols, n);
-  for (Size c = 0; c < problem.cols; ++c)
-    copy_strided(at + c * to.class_stride, row_stride, tile.data + c * tile.stride, 1, n);
+  for_each_run(at, to.class_stride, problem.cols, n, [&](Size c, S* run) {
+    copy_strided(run, row_stride, tile.data + c * tile.stride, 1, n);
+  });
 }
 
 // The same in the type of lanes. Half precision goes through `room`, as large as the tile, unless
@@ -73,9 +87,9 @@ void turn_in(const Problem& problem, Matrix<Compute<S>> tile, const Operand<S>& 
       copy_in(problem, {room, tile.stride}, from, start, n);
       narrow = {room, tile.stride};
     }
-    for (Size c = 0; c < problem.cols; ++c)
-      dispatch::active_for<S>().half->widen(tile.data + c * tile.stride,
-                                            narrow.data + c * narrow.stride, n);
+    for_each_run(narrow.data, narrow.stride, problem.cols, n, [&](Size c, const S* run) {
+      dispatch::active_for<S>().half->widen(tile.data + c * tile.stride, run, n);
+    });
   }
 }
 
@@ -88,9 +102,9 @@ void turn_out(const Problem& problem, const Operand<S>& to, Matrix<Compute<S>> t
     const bool direct = to.class_stride != 1 && problem.inner_stride(to) == 1;
     const Matrix<S> narrow =
         direct ? Matrix<S>{problem.row(to, start), to.class_stride} : Matrix<S>{room, tile.stride};
-    for (Size c = 0; c < problem.cols; ++c)
-      dispatch::active_for<S>().half->narrow(narrow.data + c * narrow.stride,
-                                             tile.data + c * tile.stride, n);
+    for_each_run(narrow.data, narrow.stride, problem.cols, n, [&](Size c, S* run) {
+      dispatch::active_for<S>().half->narrow(run, tile.data + c * tile.stride, n);
+    });
     if (!direct)
       copy_out(problem, to, narrow, start, n);
   }

@@ -18,8 +18,10 @@ void run_direct(const RowProblem<S, Q>& problem, Shape shape, Size start, Size r
     return Matrix<T>{problem.row(o, start),
                      shape == kRowShape ? problem.inner_stride(o) : o.class_stride};
   };
-  kernel(RowTile<S, Q>{shape, start, rows, matrix(problem.first), matrix(problem.second),
-                       matrix(problem.output)});
+  RowTile<S, Q> tile{
+      shape, start, rows, matrix(problem.first), matrix(problem.second), matrix(problem.output)};
+  tile.far = shape == kLaneShape && problem.cols > kFollowedPlanes;
+  kernel(tile);
 }
 
 } // namespace detail

@@ -144,6 +144,14 @@ def test_the_tile_of_a_product_stays_in_registers(level: str) -> None:
         assert not loop.on_stack and not loop.calls, loop.function
 
 
+@pytest.mark.parametrize("level", built())
+@pytest.mark.parametrize("file", ["softmax_lanes.cpp.o", "cross_entropy_lanes.cpp.o"])
+def test_planes_are_fetched_ahead(level: str, file: str) -> None:
+    """A compiler may drop what only fetches."""
+    (path,) = (p for p in objects(level) if p.name == file)
+    assert len(re.findall(r"\b(?:prefetch|prfm)", disassembly(path))) >= 4
+
+
 def test_spills_and_calls_are_seen(tmp_path: Path) -> None:
     """The test above must be able to fail."""
     compiler = shutil.which(os.environ.get("CXX", "c++"))
