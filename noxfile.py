@@ -150,6 +150,22 @@ def address_environment(session: nox.Session) -> dict[str, str]:
 
 
 @nox.session
+def seeds(session: nox.Session) -> None:
+    """Draw what tests draw anew, for a night: `nox -s seeds -- 20` does so twenty times."""
+    install(session, "test,sklearn,torch,jax")
+    rooms = ["losses", "head", "optim", "conformance", "training", "sklearn", "torch", "jax"]
+    failed = []
+    for seed in range(1, 1 + int(session.posargs[0] if session.posargs else 20)):
+        drawn = [f"--seed={seed}", f"--hypothesis-seed={seed}"]
+        try:
+            session.run("pytest", "-q", *drawn, *[f"tests/{room}" for room in rooms])
+        except nox.command.CommandFailed:
+            failed.append(seed)
+    if failed:
+        session.error(f"failed with the seeds {failed}")
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Give functions and programs what nobody would: `nox -s fuzz -- bindings --seconds 3600`."""
     sanitizers = "cmake.define.SOFTSTEP_SANITIZE=address,undefined"

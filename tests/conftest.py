@@ -1,11 +1,13 @@
 """Fixtures: `isa` runs a test for every level of this CPU, `rng` is seeded by the test's name.
 
-`product_isa` runs it for the sub-levels too, which have the other kernels of their level.
+`product_isa` runs it for the sub-levels too, which have the other kernels of their level. With
+``--seed N`` everything that tests draw is drawn anew: a bound must not hold by a lucky seed.
 """
 
 import sys
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,20 @@ def on_level(request: pytest.FixtureRequest) -> Iterator[str]:
 LEVELS = [isa for isa in ss.available_isas() if not isa.endswith(("_bf16", "_amx"))]
 isa = pytest.fixture(on_level, params=LEVELS, name="isa")
 product_isa = pytest.fixture(on_level, params=ss.available_isas(), name="product_isa")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="draw other numbers than by default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    seed, default_rng = config.getoption("--seed"), np.random.default_rng
+
+    def drawn_anew(given: Any = None) -> np.random.Generator:
+        return default_rng([seed, given] if isinstance(given, int) else given)
+
+    if seed:
+        np.random.default_rng = drawn_anew
 
 
 @pytest.fixture

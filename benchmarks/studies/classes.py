@@ -92,22 +92,24 @@ def plot(found: dict[str, Times], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     cases = list(next(iter(found.values())))
-    figure, axes = plt.subplots(
-        len(cases),
-        len(found),
-        figsize=(6 * len(found), 2.6 * len(cases)),
-        sharex=True,
-        squeeze=False,
-    )
-    for column, (isa, times) in enumerate(found.items()):
-        for row, case in enumerate(cases):
+    layouts = list(dict.fromkeys(case.split()[-1] for case in cases))
+    kinds = list(dict.fromkeys(case.rsplit(maxsplit=1)[0] for case in cases))
+    columns = [(isa, layout) for isa in found for layout in layouts]
+    size = (4.5 * len(columns), 2.4 * len(kinds))
+    figure, axes = plt.subplots(len(kinds), len(columns), figsize=size, sharex=True, squeeze=False)
+    for row, kind in enumerate(kinds):
+        for column, (isa, layout) in enumerate(columns):
             ax = axes[row][column]
-            for (_, ns), style in zip(times[case].items(), ("-", "--"), strict=False):
+            builds = found[isa][f"{kind} {layout}"].values()
+            for ns, style in zip(builds, ("--", "-"), strict=False):
                 ax.plot(CLASSES, ns, style, marker=".", markersize=3)
-            ax.set(title=f"{case}, {isa}", xscale="log", ylim=(0, None), ylabel="ns an element")
+            ax.set(title=f"{kind}, {layout}, {isa}", xscale="log", ylim=(0, 5))
+            ax.grid(alpha=0.3)
     for ax in axes[-1]:
         ax.set_xlabel("classes")
-    if len(times[cases[0]]) == 2:
+    for ax in axes[:, 0]:
+        ax.set_ylabel("ns an element")
+    if len(builds) == 2:
         axes[0][0].legend(["before", "after"])
     figure.tight_layout()
     figure.savefig(path, dpi=110)
