@@ -68,6 +68,15 @@ def free_threaded(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("parallel", ["openmp", "serial"])
+def backend(session: nox.Session, parallel: str) -> None:
+    """Run the suite on another thread backend."""
+    install(session, "test", f"cmake.define.SOFTSTEP_PARALLEL={parallel}")
+    # Waiting threads that spin would take the cores from what runs beside them.
+    session.run("pytest", *session.posargs, env={"OMP_WAIT_POLICY": "passive"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format of Python and C++."""
     session.install("--group", "lint")

@@ -47,18 +47,26 @@ template <class S> struct SoftmaxTask {
   Compute<S>* row_result; // one per row
   Size rows, cols;
   Compute<S> scale;           // 1 / temperature
-  Compute<S> rounding;        // of the backwards' y: kProbabilityRounding of how it is stored
+  Compute<S> rounding;        // of the backwards' y: ProbabilityRounding, as it is stored
   float* scratch;             // of softmax in half precision, row shape: 2 cols for exponentials
   bool far;                   // planes in memory, which the lane shape fetches ahead
   const struct RowSums* sums; // of each whole row, for segments
 };
 
 // How far a probability and the sum of the others may be from 1 together, by their storage.
-template <class S> constexpr double kProbabilityRounding = 0;
-template <> constexpr double kProbabilityRounding<double> = 0x1p-48;
-template <> constexpr double kProbabilityRounding<float> = 0x1p-19;
-template <> constexpr double kProbabilityRounding<Float16> = 0x1.2p-12;
-template <> constexpr double kProbabilityRounding<BFloat16> = 0x1.2p-9;
+template <class S> struct ProbabilityRounding;
+template <> struct ProbabilityRounding<double> {
+  static constexpr double value = 0x1p-48;
+};
+template <> struct ProbabilityRounding<float> {
+  static constexpr double value = 0x1p-19;
+};
+template <> struct ProbabilityRounding<Float16> {
+  static constexpr double value = 0x1.2p-12;
+};
+template <> struct ProbabilityRounding<BFloat16> {
+  static constexpr double value = 0x1.2p-9;
+};
 
 // The sums of a row, or of a segment of its classes, relative to `max`: what segments make of a row
 // is added, once all are relative to the same maximum. Doubles only: also a row of a matrix.

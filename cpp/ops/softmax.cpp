@@ -41,7 +41,7 @@ SoftmaxTask<S> task_of(const RowTile<S>& tile, Size cols, Compute<S>* row_result
           tile.rows,
           cols,
           static_cast<Compute<S>>(1 / temperature),
-          static_cast<Compute<S>>(kProbabilityRounding<Stored>),
+          static_cast<Compute<S>>(ProbabilityRounding<Stored>::value),
           tile.scratch,
           tile.far,
           nullptr};

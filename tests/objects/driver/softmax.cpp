@@ -20,7 +20,7 @@ void to_matrix(const Case& of, Report& report, const char* name, const Array& fi
     const Placed<S> y(first.rows, first.cols, {layout.shape, 2 * layout.gap});
     const Placed<float> scratch(1, 2 * first.cols, kVector);
     SoftmaxTask<S> task{};
-    task.rounding = static_cast<Compute<S>>(kProbabilityRounding<S>);
+    task.rounding = static_cast<Compute<S>>(ProbabilityRounding<S>::value);
     task.scratch = scratch.data();
     task.x = x.input();
     if (second)
