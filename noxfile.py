@@ -59,7 +59,7 @@ def free_threaded(session: nox.Session) -> None:
     ]
     session.run(python, "-m", "pip", "install", "-q", ".", *needed, "threadpoolctl", external=True)
     # Warnings are not errors: those of the plugin and of tests that need what has no such wheels.
-    pytest = [python, "-m", "pytest", "-q"]
+    pytest = [python, "-m", "pytest", "-q", "-Wdefault"]
     session.run(
         *pytest, "tests/losses", "tests/head", "tests/optim", "tests/runtime", external=True
     )
@@ -71,7 +71,9 @@ def free_threaded(session: nox.Session) -> None:
 @nox.parametrize("parallel", ["openmp", "serial"])
 def backend(session: nox.Session, parallel: str) -> None:
     """Run the suite on another thread backend."""
-    install(session, "test", f"cmake.define.SOFTSTEP_PARALLEL={parallel}")
+    extras = "test,torch,transformers,jax,sklearn,mpi"
+    install(session, extras, f"cmake.define.SOFTSTEP_PARALLEL={parallel}")
+    session.install("peft", "accelerate", "optax")
     # Waiting threads that spin would take the cores from what runs beside them.
     session.run("pytest", *session.posargs, env={"OMP_WAIT_POLICY": "passive"})
 

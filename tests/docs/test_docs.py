@@ -119,7 +119,7 @@ def test_the_script_draws_the_pictures_that_the_pages_show(tmp_path: Path) -> No
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=120)
     drawn = {path.name for path in tmp_path.iterdir()}
     # By programs of benchmarks/studies; the pages name the machines.
-    measured = {"scaling.png", "fine_tuning_memory.png"}
+    measured = {"scaling.png", "classes.png", "fine_tuning_memory.png"}
     assert drawn | measured == {path.name for path in (ROOT / "docs" / "images").iterdir()}
     lecture = (ROOT / "docs" / "lecture.md").read_text("utf-8")
     assert drawn == set(re.findall(r"\(images/([\w.]+)\)", lecture))
