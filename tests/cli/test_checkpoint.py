@@ -1,8 +1,10 @@
 """`softstep train --resume`: the bits of the uninterrupted training, and what is refused."""
 
 import fcntl
+import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from softstep.cli import main
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
+from softstep.cli.files import staging
 from softstep.cli.files.checkpoint import Checkpoint, Identity
 from softstep.cli.files.staging import staging_folder
 from softstep.cli.process.interrupts import ENDING
@@ -200,6 +203,18 @@ def test_a_training_that_diverges_leaves_no_checkpoint(
     assert main([*WORDS, *words]) == 1
     assert "the training diverged" in capsys.readouterr().err
     assert not (data / "softstep-run").exists()
+
+
+def test_a_process_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    """A launcher may end before the ranks that it killed."""
+    (tmp_path / f"{staging.PREFIX}dying").mkdir()
+    lock = os.open(tmp_path / f"{staging.PREFIX}dying", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    end = threading.Timer(0.3, os.close, [lock])
+    end.start()
+    with staging_folder(tmp_path, alone=True) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    end.join()
 
 
 def test_only_the_staging_folders_of_the_dead_are_removed(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from softstep.cli.errors import InputError, RunError
 PREFIX = ".softstep-staging-"
 # Seconds to wait for one's turn, which takes another softstep milliseconds.
 PATIENCE = 10.0
+# Seconds that a process which was killed may still be there: a launcher ends before its ranks.
+DYING = 2.0
 # Whatever has a staging folder's name: no link is followed, no pipe is waited for.
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -60,7 +62,11 @@ def _new_folder(parent: Path, alone: bool) -> tuple[Path, int]:
     """Create a folder, locked for as long as the descriptor is open: its owner lives."""
     turn = os.open(parent, os.O_RDONLY)
     try:
+        deadline = time.monotonic() + DYING
         others = _remove_abandoned(parent, turn)
+        while alone and others and time.monotonic() < deadline:
+            time.sleep(0.05)
+            others = _remove_abandoned(parent, turn)
         if alone and others:
             raise InputError(
                 f"--output: {parent}: another softstep is writing there: wait for its end, or "
