@@ -139,6 +139,8 @@ private:
   // All mass on class c but that of a single class target.
   SOFTSTEP_INLINE Vec<T> mass_at(Size c, Vec<T> x, Vec<T> finite) const {
     Vec<T> q{};
+    if (kPoint && !task.options.smooths())
+      return q; // whatever the weight: 0 * inf is 0
     if (task.options.smooths()) {
       q = task.options.label_smoothing / finite;
       if (task.options.smooths_allowed())

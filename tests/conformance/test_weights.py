@@ -84,3 +84,25 @@ def test_losses_and_sums_are_as_large_as_their_weights(
     for exponent, result in zip((largest, -largest), results[1:], strict=True):
         for scaled, one in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(scaled, np.ldexp(one, exponent))
+
+
+@pytest.mark.parametrize("dtype", EXPONENTS, ids=str)
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_a_class_weight_that_is_no_number(front_end: Any, dtype: Any) -> None:
+    """As PyTorch: the class's rows have its product with their losses, all others what they had."""
+    for rows, classes in ((1, 3), (2, 10), (5, 10), (17, 3), (9, 65)):
+        rng = np.random.default_rng(rows)
+        x = rng.normal(size=(rows, classes)).astype(dtype)
+        target = 1 + np.arange(rows) % 2
+        weight = np.ones(classes, dtype)
+        expected = front_end(x, target, weight=weight)
+        for value in (np.inf, np.nan):
+            weight[:2] = value, 1  # of no target
+            for scaled, one in zip(front_end(x, target, weight=weight), expected, strict=True):
+                np.testing.assert_array_equal(scaled, one)
+            weight[:2] = 1, value
+            loss, gradient = front_end(x, target, weight=weight)
+            np.testing.assert_array_equal(loss[::2], np.full(len(loss[::2]), value))
+            assert not np.isfinite(gradient[::2]).all(axis=1).any()
+            for scaled, one in zip((loss, gradient), expected, strict=True):
+                np.testing.assert_array_equal(scaled[1::2], one[1::2])
