@@ -6,13 +6,14 @@ mode, second derivatives, torch.func, torch.jit, subclasses, options that requir
 
 from typing import Any
 
+import numpy as np
 import torch
 
 import softstep._core as _core
 from softstep.losses.options import Options
 from softstep.torch import _composed_softmax
 from softstep.torch._numbers import Number, floats, of_python
-from softstep.torch._tensors import is_compiling, sizes, wide_dtype
+from softstep.torch._tensors import is_compiling, sizes, values_of, wide_dtype
 
 
 def cross_entropy(
@@ -34,6 +35,8 @@ def cross_entropy(
     target = target.movedim(axis, -1) if target.is_floating_point() else as_indices(target)
     if sizes(x)[-1] == 0 and not target.is_floating_point():
         raise IndexError("target: expected a class, got logits without classes")
+    if not target.is_floating_point():
+        check_classes(target, options.ignore_index, sizes(x)[-1])
     ones = x.new_ones(sizes(x)[:-1])
     kept, share = counting(target, probabilities, sample_weight, options.ignore_index, ones)
     normalised = options.reduction == "mean" and options.denominator is None
@@ -96,6 +99,21 @@ def as_indices(target: torch.Tensor) -> torch.Tensor:
     if target.dtype is torch.uint64:
         indices = indices.masked_fill(indices < 0, torch.iinfo(torch.int64).max)
     return indices
+
+
+def check_classes(target: torch.Tensor, ignore_index: int, classes: int) -> None:
+    """Refuse labels that are no class in the kernels' words, if their values are in reach."""
+    labels = values_of(target)
+    if labels is not None:
+        _core.CrossEntropyCall.of_chunks(
+            (*labels.shape, classes),
+            np.dtype(np.float32),
+            labels,
+            target_probabilities=None,
+            class_weight=None,
+            sample_weight=None,
+            ignore_index=ignore_index,
+        )
 
 
 def counting(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 
 from softstep._foreign import BFLOAT16_BITS
@@ -23,7 +24,8 @@ _transforms = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _tracing = torch._C._is_tracing
 # Of the vmap before functorch, which is still behind `is_grads_batched`.
-_is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda _: False)
+_functorch: Any = torch._C._functorch
+_is_batched = getattr(_functorch, "is_legacy_batchedtensor", lambda _: False)
 
 
 def is_eager() -> bool:
@@ -75,6 +77,21 @@ def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
         return tuple(tensor.shape)
     finally:
         resume(state)
+
+
+def values_of(tensor: torch.Tensor) -> Any:
+    """Return what a tensor holds, as an array, below the wrappers of torch.func too.
+
+    With the dimensions of vmap, wherever they are; None where values are out of reach.
+    """
+    if is_compiling() or _modes() or _tracing():
+        return None
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    if type(tensor) not in PLAIN or not all_dense([tensor]):
+        return None
+    with temporarily_clear_interpreter_stack():
+        return view(tensor)
 
 
 def all_dense(tensors: Sequence[torch.Tensor]) -> bool:
