@@ -117,6 +117,17 @@ def test_unbatched_legacy_arguments_and_the_module() -> None:
         st.CrossEntropyLoss(sharpness=1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_one_row_without_a_batch(dtype: Any, requires_grad: bool) -> None:
+    x = torch.tensor([1.0, 2.0, 4.0], dtype=dtype, requires_grad=requires_grad)
+    expected = st.cross_entropy(x[None], torch.tensor([1]))
+    for reduction in ("none", "sum", "mean"):
+        loss = st.cross_entropy(x, torch.tensor(1), reduction=reduction)
+        assert loss.shape == () and loss.dtype == expected.dtype
+        assert loss.item() == expected.item()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(dtype: Any) -> None:
     """float32 loss, one rounding of the gradient; without ml_dtypes' type anywhere."""

@@ -9,7 +9,7 @@ but for the classes below +inf in `log_softmax`.
 import torch
 
 from softstep.torch._numbers import Number
-from softstep.torch._tensors import sizes
+from softstep.torch._tensors import sizes, wide_dtype
 
 
 def softmax(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.Tensor:
@@ -17,7 +17,7 @@ def softmax(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.Tenso
     if sizes(x)[dim] == 0:
         return torch.softmax(x, dim)
     top, index, zero = _largest(x, dim)
-    e = ((x - top) / temperature).scatter(dim, index, zero).exp()
+    e = _over(x - top, temperature).scatter(dim, index, zero).exp()
     return e / (1 + e.scatter(dim, index, zero).sum(dim, keepdim=True))
 
 
@@ -26,7 +26,7 @@ def log_softmax(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.T
     if sizes(x)[dim] == 0:
         return torch.log_softmax(x, dim)
     top, index, zero = _largest(x, dim)
-    below = ((x - top) / temperature).scatter(dim, index, zero)
+    below = _over(x - top, temperature).scatter(dim, index, zero)
     others = below.exp().scatter(dim, index, zero).sum(dim, keepdim=True)
     return below - others.log1p().masked_fill(top == torch.inf, 0.0)
 
@@ -36,8 +36,8 @@ def logsumexp(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.Ten
     if sizes(x)[dim] == 0:
         return torch.logsumexp(x, dim)
     top, index, zero = _largest(x, dim)
-    others = ((x - top) / temperature).exp().scatter(dim, index, zero).sum(dim, keepdim=True)
-    lse = top / temperature + others.log1p().masked_fill(top == torch.inf, 0.0)
+    others = _over(x - top, temperature).exp().scatter(dim, index, zero).sum(dim, keepdim=True)
+    lse = _over(top, temperature) + others.log1p().masked_fill(top == torch.inf, 0.0)
     return lse.masked_fill(top == -torch.inf, -torch.inf).squeeze(dim)
 
 
@@ -45,6 +45,27 @@ def _largest(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor, tor
     """Return the largest logit of each row, where it is, and 0, or NaN where it is not finite."""
     top, index = x.max(dim, keepdim=True)
     return top, index, (top - top).detach()
+
+
+def below_largest(x: torch.Tensor, dim: int, temperature: torch.Tensor) -> torch.Tensor:
+    """Return what has the softmax of ``x / temperature``, of the dtype that is computed in."""
+    x = x.to(wide_dtype(x.dtype))
+    if sizes(x)[dim] == 0:
+        return x
+    top = x.detach().amax(dim, keepdim=True)
+    return _over(x - top.masked_fill(~top.isfinite(), 0), temperature)
+
+
+def _over(x: torch.Tensor, temperature: Number) -> torch.Tensor:
+    """Return x over the temperature, which has no gradient where that would be infinite.
+
+    There the probability is 0, and so should be what comes of both.
+    """
+    if not isinstance(temperature, torch.Tensor):
+        return x / temperature
+    number = temperature.detach()
+    steep = x.detach() / number / number == -torch.inf
+    return torch.where(steep, x / number, x.masked_fill(steep, 0) / temperature)
 
 
 COMPOSED = {"softmax": softmax, "log_softmax": log_softmax, "logsumexp": logsumexp}

@@ -9,8 +9,9 @@ from torch.nn._reduction import legacy_get_string
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
 from softstep.torch import _composed
-from softstep.torch._cross_entropy_kernel import differentiable, evaluate
-from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
+from softstep.torch._composed_softmax import below_largest
+from softstep.torch._cross_entropy_kernel import class_axis, differentiable, evaluate
+from softstep.torch._numbers import Number, Numbers, are_tensors, settled, with_temperature
 from softstep.torch._tensors import FLOATS, PLAIN, is_eager, take_operators
 
 legacy_reduction: Any = legacy_get_string
@@ -106,17 +107,15 @@ def cross_entropy(
         denominator,
         empty,
     )
-    left, divisor = False, None
+    left: list[str] = []
     plain = type(label_smoothing) is type(gamma) is type(temperature) is type(z_loss) is float
     if not (plain and softcap is None and denominator is None) and are_tensors(options):
-        options, left, divisor = settled(options)
+        options, left = settled(options)
     if input.dtype not in FLOATS or input.ndim == 0:
         raise TypeError(
             f"input: expected float logits of at least one dimension, got {input.dtype} of shape "
             f"{tuple(input.shape)}"
         )
-    if divisor is not None:
-        input = divided(input, divisor)
     recording = torch.is_grad_enabled()
     if recording:
         refuse_weights(weight, sample_weight)
@@ -128,21 +127,31 @@ def cross_entropy(
         and type(weight) in PLAIN
         and type(sample_weight) in PLAIN
     )
-    if left or not (input.is_cpu and eager):
+    divisor: Any = options.temperature if left == ["temperature"] else None
+    if (left and divisor is None) or not (input.is_cpu and eager):
         tensors = (input, target, target_probabilities, weight, sample_weight)
-        if input.is_cpu and not left and take_operators(*tensors):
-            return _traced(tensors, options, recording)
+        if input.is_cpu and take_operators(*tensors):
+            if divisor is not None and softcap is None and type(z_loss) is float and z_loss == 0:
+                # The loss is the same for logits less a number; the square of lse is not.
+                tensors = (below_largest(input, class_axis(input), divisor), *tensors[1:])
+                options, left = with_temperature(options, 1.0), []
+            if not left:
+                return _traced(tensors, options, recording)
         return _composed.cross_entropy(*tensors, options)
+    if divisor is not None:
+        options = with_temperature(options, divisor.item())
     if recording and (
-        input.requires_grad
+        divisor is not None
+        or input.requires_grad
         or target.requires_grad
         or (target_probabilities is not None and target_probabilities.requires_grad)
     ):
-        if inplace and input.requires_grad:
+        inplace = inplace and input.requires_grad
+        if inplace:
             _refuse_leaves(input)
             inplace = not input.is_neg()
         loss: torch.Tensor = differentiable(
-            input, target, target_probabilities, (weight, sample_weight, options), inplace
+            input, target, target_probabilities, (weight, sample_weight, options), inplace, divisor
         )
         return loss
     return evaluate(

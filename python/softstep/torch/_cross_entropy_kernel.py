@@ -26,8 +26,12 @@ def evaluate(
     grad_logits: bool,
     grad_target: bool,
     inplace: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Return (loss, dlogits, dtarget) as far as they are asked for; called without autograd."""
+    grad_temperature: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """Return (loss, dlogits, dtarget, dtemperature), as far as they are asked for.
+
+    The last is of each row, or of the reduced loss. Called without autograd.
+    """
     dtype = logits.dtype
     if dtype is torch.float16 and grad_logits and not inplace:
         # A loss scale comes with the backward, too late for what float16 has rounded to 0.
@@ -36,17 +40,18 @@ def evaluate(
     out = x if inplace else None
     if grad_logits and not inplace and not x.flags.c_contiguous:
         out = np.empty_like(x)  # of the logits' layout; else the kernel allocates, in huge pages
-    dlogits, dtarget = None, None
-    if grad_target:
-        dtarget = _target_gradient(logits, target, probabilities, weight, sample_weight, options)
-    loss, gradient = _core.cross_entropy(
+    dlogits, dtarget, dtemperature = None, None, None
+    axis = class_axis(logits)
+    extra = ("dtarget",) * grad_target + ("dtemperature",) * grad_temperature
+    loss, gradient, *more = _core.cross_entropy(
         x,
         view(target),
-        axis=class_axis(logits),
+        axis=axis,
         target_probabilities=None if probabilities is None else view(probabilities),
         weight=None if weight is None else view(weight),
         sample_weight=None if sample_weight is None else view(sample_weight),
         **options._asdict(),
+        extra=extra or None,
         with_gradient=grad_logits,
         out=out,
     )
@@ -55,35 +60,18 @@ def evaluate(
         dlogits = logits.detach()
     elif grad_logits:
         dlogits = of_array(gradient)
-    if isinstance(loss, float):
+    if not isinstance(loss, np.ndarray):
         loss = np.array(loss, np.float64 if dtype is torch.float64 else np.float32)
-    return torch.from_numpy(loss), dlogits, dtarget
-
-
-def _target_gradient(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    probabilities: torch.Tensor | None,
-    weight: torch.Tensor | None,
-    sample_weight: torch.Tensor | None,
-    options: Options,
-) -> torch.Tensor:
-    """Return the gradient with respect to the probabilities: `target` or `target_probabilities`."""
-    axis = class_axis(logits)
-    results = _core.cross_entropy(
-        view(logits),
-        view(target),
-        axis=axis,
-        target_probabilities=None if probabilities is None else view(probabilities),
-        weight=None if weight is None else view(weight),
-        sample_weight=None if sample_weight is None else view(sample_weight),
-        **options._asdict(),
-        extra=("dtarget",),
-    )[2]
-    dtarget = results["dtarget"]
-    if probabilities is None:
-        dtarget = np.ascontiguousarray(np.moveaxis(dtarget, -1, axis))
-    return torch.from_numpy(dtarget).to((target if probabilities is None else probabilities).dtype)
+    if grad_target:
+        found = more[0]["dtarget"]
+        if probabilities is None:
+            found = np.ascontiguousarray(np.moveaxis(found, -1, axis))
+        masses = target if probabilities is None else probabilities
+        dtarget = torch.from_numpy(found).to(masses.dtype)
+    if grad_temperature:
+        rows = torch.from_numpy(np.asarray(more[0]["dtemperature"])).double() * more[1]
+        dtemperature = rows if loss.ndim else rows.sum()
+    return torch.from_numpy(loss), dlogits, dtarget, dtemperature
 
 
 class CrossEntropy(torch.autograd.Function):
@@ -97,10 +85,11 @@ class CrossEntropy(torch.autograd.Function):
         probabilities: torch.Tensor | None,
         constants: tuple[torch.Tensor | None, torch.Tensor | None, Options],
         inplace: bool,
+        temperature: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Return the loss."""
+        """Return the loss; a temperature that requires grad has the value of the option."""
         grad_logits, grad_target, grad_probabilities = ctx.needs_input_grad[:3]
-        loss, dlogits, dtarget = evaluate(
+        loss, dlogits, dtarget, dtemperature = evaluate(
             logits,
             target,
             probabilities,
@@ -108,34 +97,53 @@ class CrossEntropy(torch.autograd.Function):
             grad_logits,
             grad_target or grad_probabilities,
             inplace,
+            temperature is not None,
         )
+        gradients = dlogits, dtarget, dtemperature
         if inplace:
-            ctx.save_for_backward(dlogits, dtarget, None, None, None)
+            ctx.save_for_backward(*gradients, None, None, None, None)
         else:  # for second derivatives
-            ctx.save_for_backward(dlogits, dtarget, logits, target, probabilities)
-        ctx.form = class_axis(logits), logits.dtype, grad_probabilities, constants
+            ctx.save_for_backward(*gradients, logits, target, probabilities, temperature)
+        ctx.form = class_axis(logits), logits.dtype, grad_probabilities, constants, inplace
         return loss
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """Return the gradients times the upstream one."""
-        dlogits, dtarget, *inputs = ctx.saved_tensors
-        axis, dtype, sparse, constants = ctx.form
-        again = torch.is_grad_enabled()
-        if again and inputs[0] is not None:
-            needed, composed = ctx.needs_input_grad[:3], _composed.cross_entropy
-            gradients = _gradient.recomputed(composed, inputs, constants, needed, upstream)
-            return *gradients, None, None
+        dlogits, dtarget, dtemperature, *inputs = ctx.saved_tensors
+        axis, dtype, sparse, constants, inplace = ctx.form
+        again, needed = torch.is_grad_enabled(), ctx.needs_input_grad
+        if again and not inplace:
+            wanted = (*needed[:3], needed[5])
+            found = _gradient.recomputed(_recomputed, inputs, constants, wanted, upstream)
+            return *found[:3], None, None, found[3]
         if dlogits is not None:
             dlogits = _gradient.scaled(dlogits, upstream, axis)
             if dlogits.dtype is not dtype:
                 dlogits = dlogits.to(dtype)
         if dtarget is not None:
             dtarget = _gradient.scaled(dtarget, upstream, -1 if sparse else axis)
+        if dtemperature is not None:
+            dtemperature = (dtemperature * upstream).sum()
         if again:
-            dlogits, dtarget = (_gradient.once(g) for g in (dlogits, dtarget))
+            dlogits, dtarget, dtemperature = map(_gradient.once, (dlogits, dtarget, dtemperature))
         targets = (None, dtarget) if sparse else (dtarget, None)
-        return dlogits, *targets, None, None
+        return dlogits, *targets, None, None, dtemperature
+
+
+def _recomputed(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    probabilities: torch.Tensor | None,
+    temperature: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    sample_weight: torch.Tensor | None,
+    options: Any,
+) -> torch.Tensor:
+    """Return the loss by PyTorch's operations."""
+    if temperature is not None:
+        options = options._replace(temperature=temperature)
+    return _composed.cross_entropy(logits, target, probabilities, weight, sample_weight, options)
 
 
 # PyTorch's own apply first looks for transforms (torch.func), which do not come here.

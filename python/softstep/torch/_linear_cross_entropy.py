@@ -15,7 +15,7 @@ from softstep.torch._linear_cross_entropy_heads import check_heads, over_heads
 from softstep.torch._linear_cross_entropy_kernel import differentiable
 from softstep.torch._linear_cross_entropy_operator import takes, traced
 from softstep.torch._linear_cross_entropy_whole import whole
-from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled
+from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled, with_temperature
 from softstep.torch._tensors import FLOATS, are_plain, is_eager
 
 # What PyTorch's function has not, of what belongs to no batch.
@@ -119,14 +119,16 @@ def linear_cross_entropy(
         denominator,
         empty,
     )
-    left, divisor = False, None
+    left: list[str] = []
     if are_tensors(numbers):
-        numbers, left, divisor = settled(numbers)
+        numbers, left = settled(numbers)
     if input.dtype not in FLOATS or linear_weight.dtype not in FLOATS:
         raise TypeError(f"input: expected floats, got {input.dtype} and {linear_weight.dtype}")
-    if divisor is not None:
+    if left == ["temperature"] and softcap is None:
+        divisor, left = numbers.temperature, []
         input = divided(input, divisor)
         linear_bias = None if linear_bias is None else divided(linear_bias, divisor)
+        numbers = with_temperature(numbers, 1.0)
     results = asked_for(extra, target, target_probabilities) if extra else None
     constants = Constants(
         target, target_probabilities, weight, sample_weight, numbers, shift, workspace, results
@@ -135,7 +137,7 @@ def linear_cross_entropy(
         if results:
             raise ValueError("extra: expected none with a head for each position")
         check_heads(input, linear_weight, linear_bias, constants)
-    loss = _loss(input, linear_weight, linear_bias, constants, left)
+    loss = _loss(input, linear_weight, linear_bias, constants, bool(left))
     return (loss, results) if results else loss
 
 

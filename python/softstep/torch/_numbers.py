@@ -1,6 +1,5 @@
 """Options that are numbers, given as tensors: those that require grad get their gradient."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,8 @@ def are_tensors(options: Options) -> bool:
     return any(isinstance(value, torch.Tensor) for value in options)
 
 
-def settled(options: Options) -> tuple[Options, bool, torch.Tensor | None]:
-    """Return the options with plain numbers where nothing is lost, and whether others are left.
-
-    The last is a temperature that the logits are to be divided by, instead.
-    """
+def settled(options: Options) -> tuple[Options, list[str]]:
+    """Return the options with plain numbers where nothing is lost, and the names of the others."""
     real, recording = is_eager(), torch.is_grad_enabled()
     values: list[Any] = []
     left: list[str] = []
@@ -38,11 +34,14 @@ def settled(options: Options) -> tuple[Options, bool, torch.Tensor | None]:
             else:
                 left.append(name)
         values.append(value)
-    if left == ["temperature"] and options.softcap is None:
-        at = Options._fields.index("temperature")
-        temperature, values[at] = values[at], 1.0
-        return Options(*values), False, temperature
-    return Options(*values), bool(left), None
+    return Options(*values), left
+
+
+def with_temperature(options: Options, temperature: float) -> Options:
+    """Return the options with another temperature."""
+    values: list[Any] = list(options)
+    values[Options._fields.index("temperature")] = temperature
+    return Options(*values)
 
 
 def scalar(value: torch.Tensor, name: str) -> torch.Tensor:
@@ -57,10 +56,11 @@ def scalar(value: torch.Tensor, name: str) -> torch.Tensor:
 
 def divided(x: torch.Tensor, temperature: Number) -> torch.Tensor:
     """Return logits over a temperature that may require grad, of the dtype that is computed in."""
-    return x.to(wide_dtype(x.dtype)) / checked(temperature)
+    result: torch.Tensor = x.to(wide_dtype(x.dtype)) / checked(temperature)
+    return result
 
 
-def checked(temperature: Number) -> Number:
+def checked(temperature: Number) -> Any:
     """Return a temperature above 0; of a tensor whose value is out of reach, as it is."""
     number = temperature
     if isinstance(temperature, torch.Tensor):
@@ -68,9 +68,19 @@ def checked(temperature: Number) -> Number:
         number = temperature.item() if is_eager() else 1.0
     elif isinstance(temperature, np.ndarray):
         number = temperature = temperature.item()
-    if not 0 < number < math.inf:
-        raise ValueError(f"temperature: expected a finite number above 0, got {number}")
+    if not 1e-30 <= number <= 1e30:
+        raise ValueError(
+            f"temperature: expected a number above 0 (in [1e-30, 1e30]), got {number:g}"
+        )
     return temperature
+
+
+def value_and_tensor(temperature: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
+    """Return a temperature's value, itself where that is out of reach, and what gets a gradient."""
+    t = scalar(temperature, "temperature")
+    if not is_eager():
+        return t, t
+    return t.item(), checked(t) if t.requires_grad and torch.is_grad_enabled() else None
 
 
 def of_python(options: Options) -> Options:

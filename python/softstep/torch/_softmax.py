@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from softstep.torch._composed_softmax import COMPOSED
-from softstep.torch._numbers import Number, checked, divided
+from softstep.torch._numbers import Number, checked, divided, value_and_tensor
 from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS
 from softstep.torch._tensors import FLOATS, PLAIN, is_eager, take_operators, wide_dtype
 
@@ -133,20 +135,24 @@ def _map(
     if x.ndim == 0:  # one class, as PyTorch
         result = _map(name, x.unsqueeze(0), 0, None, temperature)
         return result if name == "logsumexp" else result.squeeze(0)
-    given = x.dtype
+    number: Any
+    given, number, t = x.dtype, temperature, None
     if isinstance(temperature, torch.Tensor):
-        x, temperature = divided(x, temperature), 1.0
+        number, t = value_and_tensor(temperature)
+        x = x if t is None else x.to(wide_dtype(given))
     if x.is_nested:
-        result = getattr(torch, name)(x if temperature == 1 else divided(x, temperature), dim)
+        plain = t is None and number == 1
+        result = getattr(torch, name)(x if plain else divided(x, temperature), dim)
     elif is_eager() and x.is_cpu and type(x) in PLAIN:
-        if x.requires_grad and torch.is_grad_enabled():
-            result = DIFFERENTIABLE[name](x, dim, temperature)
+        if t is not None or (x.requires_grad and torch.is_grad_enabled()):
+            result = DIFFERENTIABLE[name](x, dim, number, t)
         else:
-            result = KERNELS[name](x, dim, temperature)
-    elif x.is_cpu and take_operators(x):
-        result = getattr(torch.ops.softstep, name)(x, dim, temperature)
+            result = KERNELS[name](x, dim, number)
+    elif t is None and x.is_cpu and take_operators(x):
+        result = getattr(torch.ops.softstep, name)(x, dim, number)
     else:
-        result = COMPOSED[name](x.to(wide_dtype(given)), dim, checked(temperature))
+        number = checked(number if t is None else t)
+        result = COMPOSED[name](x.to(wide_dtype(given)), dim, number)
     return result if result.dtype is given else result.to(given)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 import softstep._core as _core
+from softstep.torch import _composed_softmax
+from softstep.torch._numbers import Number
 from softstep.torch._operators import define, library
 from softstep.torch._tensors import is_plain, of_array, view, wide_dtype
 
@@ -35,7 +37,7 @@ KERNELS = {
 
 
 # The gradients in PyTorch's operations: for what is traced, batched, and differentiated again.
-def _softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
+def _softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: Number) -> torch.Tensor:
     # y (dy - sum(dy y)), which would be 0 for the dy of a class that is nearly certain: so all are
     # relative to that one.
     p, dy = _widened(y, dy)
@@ -44,7 +46,7 @@ def _softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> 
     return (p * (dy - (dy * p).sum(dim, keepdim=True)) / t).to(y.dtype)
 
 
-def _log_softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float) -> torch.Tensor:
+def _log_softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: Number) -> torch.Tensor:
     # dy - exp(y) * sum(dy), which would be 0 for the dy of a class that is nearly certain.
     log_p, dy = _widened(y, dy)
     others = dy.sum(dim, keepdim=True) - dy
@@ -52,10 +54,11 @@ def _log_softmax_gradient(dy: torch.Tensor, y: torch.Tensor, dim: int, t: float)
 
 
 def _logsumexp_gradient(
-    dy: torch.Tensor, x: torch.Tensor, lse: torch.Tensor, dim: int, t: float
+    dy: torch.Tensor, x: torch.Tensor, lse: torch.Tensor, dim: int, t: Number
 ) -> torch.Tensor:
     wide, lse, dy = _widened(x, lse.unsqueeze(dim), dy.unsqueeze(dim))
-    p = (wide / t - lse.masked_fill(lse == -torch.inf, 0)).exp()
+    lowest = lse == -torch.inf
+    p = _composed_softmax.softmax(wide.masked_fill(lowest, 0), dim, t).masked_fill(lowest, 0)
     return (dy * p / t).to(x.dtype)
 
 
@@ -63,75 +66,97 @@ def _widened(*tensors: torch.Tensor) -> list[torch.Tensor]:
     return [tensor.to(wide_dtype(tensor.dtype)) for tensor in tensors]
 
 
-class _Elementwise(torch.autograd.Function):
+def _temperature_gradient(
+    dx: torch.Tensor, x: torch.Tensor, dim: int, t: Number, shifted: bool
+) -> torch.Tensor:
+    """Return the gradient by the temperature, of that by the logits, which may be `shifted`."""
+    if shifted and x.shape[dim] > 0:
+        x = x - x.detach().amax(dim, keepdim=True)
+    return -(dx * x.masked_fill(x == -torch.inf, 0)).sum() / t
+
+
+class _Function(torch.autograd.Function):
+    """A temperature that requires grad is the last argument, and has the value of the number."""
+
     name: str
-    backward_kernel: Callable[..., Any]
     gradient: Callable[..., torch.Tensor]
 
     @classmethod
-    def compute(cls, ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        y = KERNELS[cls.name](x, dim, temperature)
-        ctx.save_for_backward(y)
-        ctx.dim, ctx.temperature = dim, temperature
+    def compute(cls, ctx: Any, x: torch.Tensor, dim: int, number: float, t: Any) -> torch.Tensor:
+        y = KERNELS[cls.name](x, dim, number)
+        ctx.save_for_backward(x if t is not None or cls.name == "logsumexp" else None, y, t)
+        ctx.dim, ctx.temperature = dim, number
         return y
 
     @classmethod
     def differentiate(cls, ctx: Any, dy: torch.Tensor) -> Any:
-        (y,) = ctx.saved_tensors
+        x, y, t = ctx.saved_tensors
+        dim, number = ctx.dim, ctx.temperature
         if torch.is_grad_enabled() or not is_plain(dy):
-            return cls.gradient(dy, y, ctx.dim, ctx.temperature), None, None
+            number = number if t is None else t
+            kept = (x, y) if cls.name == "logsumexp" else (y,)
+            dx = cls.gradient(dy, *kept, dim, number)
+        else:
+            dx = cls.run(x, y, dy, dim, number)
+        if t is None:
+            return dx, None, None, None
+        dt = _temperature_gradient(dx, x, dim, number, cls.name != "logsumexp")
+        return dx, None, None, dt
+
+    @classmethod
+    def run(cls, x: Any, y: torch.Tensor, dy: torch.Tensor, dim: int, number: float) -> Any:
+        """Compute the gradient by the kernel."""
         dx = torch.empty_like(y)
-        cls.backward_kernel(view(dy), view(y), ctx.dim, ctx.temperature, view(dx), None)
-        return dx, None, None
+        kernel = getattr(_core, f"{cls.name}_backward")
+        kernel(view(dy), view(y), dim, number, view(dx), None)
+        return dx
 
 
-class _Softmax(_Elementwise):
+class _Softmax(_Function):
     name = "softmax"
-    backward_kernel = staticmethod(_core.softmax_backward)
     gradient = staticmethod(_softmax_gradient)
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        return _Softmax.compute(ctx, x, dim, temperature)
+    def forward(ctx: Any, x: torch.Tensor, dim: int, number: float, t: Any) -> torch.Tensor:
+        return _Softmax.compute(ctx, x, dim, number, t)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
         return _Softmax.differentiate(ctx, dy)
 
 
-class _LogSoftmax(_Elementwise):
+class _LogSoftmax(_Function):
     name = "log_softmax"
-    backward_kernel = staticmethod(_core.log_softmax_backward)
     gradient = staticmethod(_log_softmax_gradient)
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        return _LogSoftmax.compute(ctx, x, dim, temperature)
+    def forward(ctx: Any, x: torch.Tensor, dim: int, number: float, t: Any) -> torch.Tensor:
+        return _LogSoftmax.compute(ctx, x, dim, number, t)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
         return _LogSoftmax.differentiate(ctx, dy)
 
 
-class _LogSumExp(torch.autograd.Function):
+class _LogSumExp(_Function):
+    name = "logsumexp"
+    gradient = staticmethod(_logsumexp_gradient)
+
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dim: int, temperature: float) -> torch.Tensor:
-        lse = _logsumexp(x, dim, temperature)
-        ctx.save_for_backward(x, lse)
-        ctx.dim, ctx.temperature = dim, temperature
-        return lse
+    def forward(ctx: Any, x: torch.Tensor, dim: int, number: float, t: Any) -> torch.Tensor:
+        return _LogSumExp.compute(ctx, x, dim, number, t)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
-        x, lse = ctx.saved_tensors
-        dim, temperature = ctx.dim, ctx.temperature
-        if torch.is_grad_enabled() or not is_plain(dy):
-            return _logsumexp_gradient(dy, x, lse, dim, temperature), None, None
-        p = KERNELS["softmax"](x, dim, temperature)
-        lowest = lse == -torch.inf
+        return _LogSumExp.differentiate(ctx, dy)
+
+    @classmethod
+    def run(cls, x: Any, y: torch.Tensor, dy: torch.Tensor, dim: int, number: float) -> Any:
+        p = KERNELS["softmax"](x, dim, number)
+        lowest = y == -torch.inf
         if lowest.any():
             p.masked_fill_(lowest.unsqueeze(dim), 0)
-        return p.mul_(dy.unsqueeze(dim) / temperature), None, None
+        return p.mul_(dy.unsqueeze(dim) / number)
 
 
 # PyTorch's own apply first looks for transforms (torch.func), which do not come here.
