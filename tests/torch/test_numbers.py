@@ -115,6 +115,14 @@ def test_half_precision_is_computed_wide(dtype: Any) -> None:
     torch.testing.assert_close(loss, st.cross_entropy(x.float(), TARGET, temperature=t))
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+def test_masked_logits_add_nothing(name: str) -> None:
+    x = torch.cat([X, torch.full((4, 1), -torch.inf, dtype=X.dtype)], 1)
+    v = given(name, NUMBERS[name])
+    losses = (st.cross_entropy(y, TARGET, smoothing="allowed", **{name: v}) for y in (x, X))
+    torch.testing.assert_close(*(torch.autograd.grad(loss, v)[0] for loss in losses))
+
+
 def test_smoothing_of_nothing_has_a_gradient() -> None:
     eps = given("label_smoothing", 0.0)
     assert torch.autograd.grad(st.cross_entropy(X, TARGET, label_smoothing=eps), eps)[0] != 0

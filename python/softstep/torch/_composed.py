@@ -90,7 +90,7 @@ def soft_capped(x: torch.Tensor, softcap: Number | None) -> torch.Tensor:
     if softcap is None:
         return x
     masked = torch.zeros_like(x).masked_fill(x == -torch.inf, -torch.inf)
-    return softcap * torch.tanh(x / softcap) + masked
+    return softcap * torch.tanh(_composed_softmax.over(x, softcap)) + masked
 
 
 def as_indices(target: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ def softmax(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.Tenso
     if sizes(x)[dim] == 0:
         return torch.softmax(x, dim)
     top, index, zero = _largest(x, dim)
-    e = _over(x - top, temperature).scatter(dim, index, zero).exp()
+    e = over(x - top, temperature).scatter(dim, index, zero).exp()
     return e / (1 + e.scatter(dim, index, zero).sum(dim, keepdim=True))
 
 
@@ -26,7 +26,7 @@ def log_softmax(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.T
     if sizes(x)[dim] == 0:
         return torch.log_softmax(x, dim)
     top, index, zero = _largest(x, dim)
-    below = _over(x - top, temperature).scatter(dim, index, zero)
+    below = over(x - top, temperature).scatter(dim, index, zero)
     others = below.exp().scatter(dim, index, zero).sum(dim, keepdim=True)
     return below - others.log1p().masked_fill(top == torch.inf, 0.0)
 
@@ -36,8 +36,8 @@ def logsumexp(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.Ten
     if sizes(x)[dim] == 0:
         return torch.logsumexp(x, dim)
     top, index, zero = _largest(x, dim)
-    others = _over(x - top, temperature).exp().scatter(dim, index, zero).sum(dim, keepdim=True)
-    lse = _over(top, temperature) + others.log1p().masked_fill(top == torch.inf, 0.0)
+    others = over(x - top, temperature).exp().scatter(dim, index, zero).sum(dim, keepdim=True)
+    lse = over(top, temperature) + others.log1p().masked_fill(top == torch.inf, 0.0)
     return lse.masked_fill(top == -torch.inf, -torch.inf).squeeze(dim)
 
 
@@ -53,11 +53,11 @@ def below_largest(x: torch.Tensor, dim: int, temperature: torch.Tensor) -> torch
     if sizes(x)[dim] == 0:
         return x
     top = x.detach().amax(dim, keepdim=True)
-    return _over(x - top.masked_fill(~top.isfinite(), 0), temperature)
+    return over(x - top.masked_fill(~top.isfinite(), 0), temperature)
 
 
-def _over(x: torch.Tensor, temperature: Number) -> torch.Tensor:
-    """Return x over the temperature, which has no gradient where that would be infinite.
+def over(x: torch.Tensor, temperature: Number) -> torch.Tensor:
+    """Return x over a number, which has no gradient where that would be infinite.
 
     There the probability is 0, and so should be what comes of both.
     """
