@@ -3,8 +3,9 @@
     pip install ziglang pybind11
     python tools/other_systems.py
 
-macOS on AArch64, and Windows on x86-64 but for the bindings: Python's headers are those of the
-system that this runs on. Warnings are those of the build, and errors.
+macOS on AArch64; Windows on x86-64 but for the bindings, for Python's headers are those of the system
+that this runs on; Linux with musl but for the kernels, which use nothing of a system's. Warnings are
+those of the build, and errors.
 """
 
 import os
@@ -47,6 +48,7 @@ class System(NamedTuple):
 SYSTEMS = (
     System("aarch64-macos", {"aarch64": []}, True),
     System("x86_64-windows-gnu", {"x86_64_v4": ["-mcpu=x86_64_v4"]}, False),
+    System("x86_64-linux-musl", {}, True),
 )
 # Instructions beyond a level, which Linux alone has been given.
 OF_SUB_LEVELS = {"product_bf16.cpp", "product_amx.cpp"}
