@@ -2,10 +2,10 @@
 
     python benchmarks/studies/transformers_step.py
         [--models gpt2 llama] [--dtypes float32 bfloat16] [--contenders eager compile patched adamw]
-        [--threads 2] [--steps 3] [--rounds 2] [--cpu] [--json FILE]
+        [--length 256] [--threads 2] [--steps 3] [--rounds 2] [--cpu] [--json FILE]
 
 Each run is a process of its own, for its peak memory; the contenders take turns. Weights and tokens
-are random and the same for all: 4 sequences of 256 tokens. The parts of a step are timed alone too:
+are random and the same for all: 4 sequences of --length tokens. The parts of a step are timed alone
 the head with its loss, forward and backward from given hidden states; and the optimizer's step.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SEQUENCES, LENGTH = 4, 256
+SEQUENCES = 4
 CONTENDERS = {
     "eager": "transformers as it is, torch.optim.AdamW",
     "compile": "torch.compile(model), torch.optim.AdamW",
@@ -57,7 +57,9 @@ def timed(run: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def measure(contender: str, name: str, dtype: str, steps: int, threads: int) -> dict[str, Any]:
+def measure(
+    contender: str, name: str, dtype: str, length: int, steps: int, threads: int
+) -> dict[str, Any]:
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -76,7 +78,7 @@ def measure(contender: str, name: str, dtype: str, steps: int, threads: int) -> 
     optimizer = kind(model.parameters(), lr=1e-4, weight_decay=0.01)
     generator = torch.Generator().manual_seed(1)
     vocabulary = model.config.vocab_size
-    tokens = torch.randint(vocabulary, (SEQUENCES, LENGTH), generator=generator)
+    tokens = torch.randint(vocabulary, (SEQUENCES, length), generator=generator)
     seconds: dict[str, list[tuple[float, float]]] = {part: [] for part in PARTS}
     losses = []
 
@@ -92,7 +94,7 @@ def measure(contender: str, name: str, dtype: str, steps: int, threads: int) -> 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     head = model.get_output_embeddings()
-    hidden = torch.randn((SEQUENCES, LENGTH, head.in_features), generator=generator)
+    hidden = torch.randn((SEQUENCES, length, head.in_features), generator=generator)
     hidden = hidden.to(head.weight.dtype).requires_grad_()
 
     def of_head() -> None:
@@ -136,6 +138,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["gpt2", "llama"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
@@ -145,7 +148,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.only:
         (model,), (dtype,) = given.models, given.dtypes
-        print(json.dumps(measure(given.only, model, dtype, given.steps, given.threads)))
+        print(
+            json.dumps(measure(given.only, model, dtype, given.length, given.steps, given.threads))
+        )
         return
     found: dict[str, Any] = {}
     for model in given.models:
@@ -155,7 +160,8 @@ def main() -> None:
                 order = list(runs) if turn % 2 == 0 else list(runs)[::-1]
                 for name in order:
                     options = ["--models", model, "--dtypes", dtype, "--steps", str(given.steps)]
-                    options += ["--threads", str(given.threads), "--only", name]
+                    options += ["--length", str(given.length), "--threads", str(given.threads)]
+                    options += ["--only", name]
                     command = [sys.executable, __file__, *options]
                     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                     runs[name].append(json.loads(output.stdout.splitlines()[-1]))
