@@ -1,5 +1,6 @@
 #include "ops/cross_entropy.hpp"
 
+#include "dispatch/dispatch.hpp"
 #include "ops/segments.hpp"
 #include "ops/sum.hpp"
 #include "ops/weights.hpp"

@@ -1,5 +1,6 @@
 #include "ops/hinge.hpp"
 
+#include "dispatch/dispatch.hpp"
 #include "ops/sum.hpp"
 #include "ops/tiles.hpp"
 

@@ -5,6 +5,7 @@
 
 #include "ops/row_sums.hpp"
 #include "ops/tiles.hpp"
+#include "parallel/parallel.hpp"
 
 #include <vector>
 

@@ -1,5 +1,6 @@
 #include "ops/softmax.hpp"
 
+#include "dispatch/dispatch.hpp"
 #include "ops/segments.hpp"
 
 namespace softstep::ops {

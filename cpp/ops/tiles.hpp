@@ -2,29 +2,12 @@
 #pragma once
 
 #include "ops/cost.hpp"
-#include "ops/stage.hpp"
-#include "parallel/parallel.hpp"
+#include "ops/rows.hpp"
+
+#include <memory>
+#include <type_traits>
 
 namespace softstep::ops {
-
-namespace detail {
-
-template <class S, class Q, class Kernel>
-void run_direct(const RowProblem<S, Q>& problem, Shape shape, Size start, Size rows,
-                Kernel&& kernel) {
-  const auto matrix = [&]<class T>(const Operand<T>& o) {
-    if (!o.data)
-      return Matrix<T>{nullptr, 0};
-    return Matrix<T>{problem.row(o, start),
-                     shape == kRowShape ? problem.inner_stride(o) : o.class_stride};
-  };
-  RowTile<S, Q> tile{
-      shape, start, rows, matrix(problem.first), matrix(problem.second), matrix(problem.output)};
-  tile.far = shape == kLaneShape && problem.cols > kFollowedPlanes;
-  kernel(tile);
-}
-
-} // namespace detail
 
 // What an operation asks of its tiles.
 struct TileOptions {
@@ -32,50 +15,42 @@ struct TileOptions {
   Size scratch_size = 0; // floats of each worker, for tiles in the row shape
 };
 
-// Calls kernel(tile) for tiles that cover all rows once, in parallel: a RowTile<S, Q>, or in the
-// lane shape one of their Compute types. The cut depends on the shape of the problem only.
-template <class S, class Q, class Kernel>
-void for_each_tile(const RowProblem<S, Q>& problem, TileOptions options, Kernel&& kernel) {
-  if (problem.rows == 0)
-    return;
-  const Layout layout{problem.classes_adjacent(), problem.rows_adjacent(),
-                      problem.mask.data != nullptr, !std::is_same_v<S, Compute<S>>,
-                      problem.first.class_stride * static_cast<Size>(sizeof(S))};
-  const Plan plan =
-      plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), layout, options.lane_classes);
-  const bool turned = plan.shape == kLaneShape && layout.classes_adjacent;
-  const Size scratch_size = plan.shape == kRowShape ? options.scratch_size : 0;
-  std::unique_ptr<Stage<S, Q>[]> stages;
-  std::unique_ptr<float[]> scratch;
-  if ((plan.staged && !turned) || scratch_size > 0) {
-    const auto workers = static_cast<std::size_t>(parallel::max_workers());
-    if (scratch_size > 0)
-      scratch.reset(new float[workers * static_cast<std::size_t>(scratch_size)]);
-    if (plan.staged)
-      stages.reset(new Stage<S, Q>[workers]);
-    for (std::size_t worker = 0; plan.staged && worker < workers; ++worker)
-      stages[worker].allocate(problem, plan);
+// What an operation does with a tile: a RowTile<S, Q>, or in the lane shape one of their Compute
+// types. A reference: the walk over the tiles is compiled once for all operations.
+template <class S, class Q> class TileKernel {
+  using Narrow = RowTile<S, Q>;
+  using Wide = RowTile<Compute<S>, Compute<Q>>;
+
+public:
+  template <class Kernel>
+  explicit TileKernel(const Kernel& kernel)
+      : kernel_(std::addressof(kernel)), narrow_(call<Kernel, Narrow>), wide_(call<Kernel, Wide>) {}
+
+  void operator()(const Narrow& tile) const { narrow_(kernel_, tile); }
+  void operator()(const Wide& tile) const
+    requires(!std::is_same_v<Narrow, Wide>)
+  {
+    wide_(kernel_, tile);
   }
-  const Size inner = problem.inner_rows();
-  parallel::for_each_block(plan.blocks, plan.cost_ns, [&](std::int64_t block, int worker) {
-    const auto on_tile = [&](auto tile) {
-      tile.scratch = scratch ? scratch.get() + worker * scratch_size : nullptr;
-      kernel(tile);
-    };
-    const Size end = std::min<Size>(problem.rows, (block + 1) * plan.rows_per_block);
-    for (Size row = block * plan.rows_per_block; row < end;) {
-      const Size rows = std::min(end - row, inner - row % inner);
-      if (!plan.staged)
-        detail::run_direct(problem, plan.shape, row, rows, on_tile);
-      else if (turned)
-        run_turned(problem, row, rows, on_tile);
-      else if (plan.shape == kLaneShape)
-        run_lanes_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
-      else
-        run_rows_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
-      row += rows;
-    }
-  });
+
+private:
+  template <class Kernel, class Tile> static void call(const void* kernel, const Tile& tile) {
+    (*static_cast<const Kernel*>(kernel))(tile);
+  }
+
+  const void* kernel_;
+  void (*narrow_)(const void*, const Narrow&);
+  void (*wide_)(const void*, const Wide&);
+};
+
+template <class S, class Q>
+void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<S, Q> kernel);
+
+// Calls kernel(tile) for tiles that cover all rows once, in parallel. The cut depends on the shape
+// of the problem only.
+template <class S, class Q, class Kernel>
+void for_each_tile(const RowProblem<S, Q>& problem, TileOptions options, const Kernel& kernel) {
+  run_tiles(problem, options, TileKernel<S, Q>(kernel));
 }
 
 } // namespace softstep::ops
