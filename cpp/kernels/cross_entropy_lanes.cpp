@@ -8,11 +8,11 @@ namespace {
 // Groups side by side, step by step: the logarithm of one hides the latency of the next.
 constexpr Size kGroupsAbreast = 8;
 
-template <class S, class Shift, bool kPoint, bool kDense, bool kGradient, bool kKeep>
+template <class S, class Shift, bool kPoint, bool kDense, bool kKeep>
 void whole_groups(const CrossEntropyTask<S>& task) {
   using T = Compute<S>;
   using Group = LaneGroup<T, true>;
-  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kGradient, kKeep, Group>;
+  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kKeep, Group>;
   constexpr Size w = kLanes<T>;
   const Size whole = task.rows / w;
   LaneState<T> states[kGroupsAbreast];
@@ -35,7 +35,7 @@ template <class S, bool kPoint> void last_group(const CrossEntropyTask<S>& task)
   const Size rest = task.rows % kLanes<T>;
   if (rest == 0)
     return;
-  const CrossEntropyLanes<S, CappedShift<T>, kPoint, true, true, false, Group> lanes(
+  const CrossEntropyLanes<S, CappedShift<T>, kPoint, true, false, Group> lanes(
       task, Group{task.rows - rest, rest});
   LaneState<T> state;
   lanes.sweep_logits(state);
@@ -43,21 +43,14 @@ template <class S, bool kPoint> void last_group(const CrossEntropyTask<S>& task)
   lanes.write(state);
 }
 
-template <class S, bool kPoint, bool kGradient>
-void keeping_exponentials(const CrossEntropyTask<S>& task) {
-  using Shift = ScaledShift<Compute<S>>;
-  if (!kPoint || task.options.smooths())
-    whole_groups<S, Shift, kPoint, true, kGradient, true>(task);
-  else
-    whole_groups<S, Shift, kPoint, false, kGradient, true>(task);
-}
-
 template <class S, bool kPoint> void groups(const CrossEntropyTask<S>& task) {
+  using Shift = ScaledShift<Compute<S>>;
   if (!keeps_exponentials(task))
-    whole_groups<S, CappedShift<Compute<S>>, kPoint, true, true, false>(task);
-  else
-    task.dlogits.data ? keeping_exponentials<S, kPoint, true>(task)
-                      : keeping_exponentials<S, kPoint, false>(task);
+    whole_groups<S, CappedShift<Compute<S>>, kPoint, true, false>(task);
+  else if (!kPoint || task.options.smooths())
+    whole_groups<S, Shift, kPoint, true, true>(task);
+  else if constexpr (kPoint)
+    whole_groups<S, Shift, kPoint, false, true>(task);
   last_group<S, kPoint>(task);
 }
 

@@ -7,9 +7,8 @@ namespace softstep::KERNEL_ISA {
 namespace {
 
 // kPoint: one class target, whose exponential stays out of the sum; without one the largest class
-// does. kKeep: the exponentials stay in dlogits from the first sweep to the second. Without,
-// dlogits may also be null where kGradient.
-template <class S, class Shift, bool kPoint, bool kDense, bool kGradient, bool kKeep, class Group>
+// does. kKeep: the exponentials stay in dlogits, if there is one, from the first sweep to the second.
+template <class S, class Shift, bool kPoint, bool kDense, bool kKeep, class Group>
 class CrossEntropyLanes : public LaneLoss<S, kPoint, kDense, !kKeep, Group> {
   using Loss = LaneLoss<S, kPoint, kDense, !kKeep, Group>;
   using Loss::task, Loss::group, Loss::target;
@@ -36,7 +35,7 @@ public:
       if (!task.far)
         return;
       fetch_ahead(group, logits, begin, end);
-      if constexpr (kGradient)
+      if (dlogits.data)
         fetch_ahead(group, dlogits, begin, end);
     };
     const auto take = [&](Size c) {
@@ -65,7 +64,7 @@ public:
         argmax = x > largest ? Mask<T>{} + static_cast<Int>(c) : argmax;
         largest = select<T>(x > largest, x, largest);
       }
-      if constexpr (kGradient && kKeep)
+      if (kKeep && dlogits.data)
         group.store_class(dlogits, c, e);
     };
     const auto fold = [&] {
@@ -91,15 +90,13 @@ public:
   SOFTSTEP_INLINE void write(const LaneState<T>& state) const {
     const Mask<T> ignored = ignored_rows(task, group);
     this->write_results(state, ignored);
-    if constexpr (kGradient) {
-      if (!kKeep && !task.dlogits.data)
-        return;
-      write_gradient(state);
-      if (any<T>(ignored))
-        for (Size c = 0; c < task.cols; ++c)
-          group.store_class(task.dlogits, c,
-                            select<T>(ignored, Vec<T>{}, group.load_class(gradient(), c)));
-    }
+    if (!task.dlogits.data)
+      return;
+    write_gradient(state);
+    if (any<T>(ignored))
+      for (Size c = 0; c < task.cols; ++c)
+        group.store_class(task.dlogits, c,
+                          select<T>(ignored, Vec<T>{}, group.load_class(gradient(), c)));
   }
 
 private:

@@ -72,7 +72,7 @@ private:
   T top_logit = 0;
   bool whole = true; // this is all of the row
 
-  SOFTSTEP_INLINE void conclude() {
+  [[gnu::noinline]] void conclude() {
     this->sum_up();
     // The logarithms are slow and seldom needed for the gradient: they wait until it is under way.
     const bool logs_first = task.options.z_loss != 0 || task.options.gamma != 0;
@@ -100,24 +100,17 @@ private:
     read_points();
     T reference = -kInfinity<T>;
     sweep.run(kept, target.x, hole, [&](Size begin, Size end, T max) {
-      const auto u = [&, shift = Shift(max, sweep.scale)](Size i) {
-        return shift(load(target.x + i));
-      };
-      if constexpr (kDense || !kKeep) {
-        if (max > reference && reference != -kInfinity<T>) {
-          const double by = (static_cast<double>(reference) - static_cast<double>(max)) * scale;
-          const double in_hole =
-              hole >= 0 && hole < begin ? exp_scalar(u_of_point(0, sweep.max)) : 0;
-          gathered.shift_by(by, sweep.factor(reference, max), sweep.sum + in_hole);
-        }
-        reference = max;
-      }
       if constexpr (kDense)
-        gathered.template add_dense<Shift::kCapped ? Body::kLong : Body::kShort>(target, begin, end,
-                                                                                 u);
-      if constexpr (!kKeep)
-        if (task.entropy || task.dtemperature)
-          gathered.add_expectation(begin, end, u);
+        if (!kKeep || has_dense_mass(task)) {
+          if (max > reference && reference != -kInfinity<T>) {
+            const double by = (static_cast<double>(reference) - static_cast<double>(max)) * scale;
+            const double in_hole =
+                hole >= 0 && hole < begin ? exp_scalar(u_of_point(0, sweep.max)) : 0;
+            gathered.shift_by(by, sweep.factor(reference, max), sweep.sum + in_hole);
+          }
+          reference = max;
+          gathered.template gather<Shift>(target, begin, end, Shift(max, sweep.scale));
+        }
       if (task.argmax)
         gathered.find_largest(target.x, begin, end);
     });
@@ -127,7 +120,7 @@ private:
     return u_of(static_cast<double>(Shift::cap(logits[k], sweep.scale)), static_cast<double>(max));
   }
   // All that the first sweep found.
-  SOFTSTEP_INLINE void add_up() {
+  [[gnu::noinline]] void add_up() {
     // Relative to an infinity the sum says nothing, but for a NaN.
     const bool empty = sweep.infinite && !sweep.nan;
     sums.max = static_cast<double>(sweep.max);
@@ -163,32 +156,36 @@ private:
   void write_gradient() {
     const double g = static_cast<double>(task.upstream) * this->row_weight() * scale;
     const double total = g * (mass + pull_mass + drift) / sum;
-    if constexpr (!kDense)
-      write_classes(total, [](Vec<T> p, Size) { return p; });
+    const auto less = [this, keep = broadcast(static_cast<T>(g * target.keep())),
+                       spread_g = broadcast(static_cast<T>(g * spread))](Vec<T> p, Size i)
+                          SOFTSTEP_INLINE_LAMBDA {
+                            if (has_probabilities(task))
+                              p -= keep * target.probability(i);
+                            return spread != 0 ? p - spread_g * target.smoothed(i) : p;
+                          };
+    if constexpr (!kKeep)
+      write_classes(total, less);
+    else if (!kDense || !has_dense_mass(task))
+      write_classes<true>(total, [](Vec<T> p, Size) { return p; });
     else if (spreads_evenly(task))
       write_classes(total,
                     [q = broadcast(static_cast<T>(g * spread))](Vec<T> p, Size) { return p - q; });
     else
-      write_classes(total, [this, keep = broadcast(static_cast<T>(g * target.keep())),
-                            spread_g = broadcast(static_cast<T>(g * spread))](Vec<T> p, Size i)
-                               SOFTSTEP_INLINE_LAMBDA {
-                                 if (has_probabilities(task))
-                                   p -= keep * target.probability(i);
-                                 return spread != 0 ? p - spread_g * target.smoothed(i) : p;
-                               });
+      write_classes(total, less);
     write_points(g);
     if constexpr (kDense)
       if (top >= 0)
         put(d + top, g * top_gradient());
   }
 
-  // total times the exponentials, less the dense mass.
-  template <class Less> SOFTSTEP_INLINE void write_classes(double total, Less less) {
+  // total times the exponentials, less the dense mass, if it is not kSparse.
+  template <bool kSparse = false, class Less>
+  SOFTSTEP_INLINE void write_classes(double total, Less less) {
     if constexpr (kKeep) {
       sweep.for_each_run([&, to = d, e = kept](Size begin, Size end, double correction) {
         const T scalar = static_cast<T>(total * correction);
         const Vec<T> factor = broadcast(scalar);
-        if constexpr (!kDense && !kKeepsExponentials<S>)
+        if constexpr (kSparse && !kKeepsExponentials<S>)
           if (scalar - scalar == 0) // finite, so no NaN in the row: its sum would be NaN
             return map_row<true>(to, begin, end, [&](Size i) { return load(e + i) * factor; });
         map_row(to, begin, end, [&](Size i) { return less(load(e + i) * factor, i); });

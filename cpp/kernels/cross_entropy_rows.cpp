@@ -9,16 +9,14 @@ namespace {
 template <class S, class Shift, bool kDense> using Kept = CrossEntropyRow<S, Shift, kDense, true>;
 template <class S, class Shift> using Remade = CrossEntropyRow<S, Shift, true, false>;
 
-// The exponentials are kept, for a gradient. A temperature of 1 has an instance of its own where
-// the multiplication that it saves was measured: every further one takes seconds to compile.
+// The exponentials are kept, for a gradient. Class targets at a temperature of 1 have an instance of
+// their own where the multiplication that it saves was measured: each takes seconds to compile.
 template <class S> void kept(const CrossEntropyTask<S>& task) {
   using T = Compute<S>;
-  if (has_dense_mass(task))
-    return for_each_row<Kept<S, ScaledShift<T>, true>>(task);
   if constexpr (kKeepsExponentials<S>)
-    if (task.scale == 1)
+    if (task.scale == 1 && !has_dense_mass(task))
       return for_each_row<Kept<S, UnitShift<T>, false>>(task);
-  for_each_row<Kept<S, ScaledShift<T>, false>>(task);
+  for_each_row<Kept<S, ScaledShift<T>, true>>(task);
 }
 
 template <class S> void cross_entropy(const CrossEntropyTask<S>& task) noexcept {

@@ -31,8 +31,8 @@ template <class T> SOFTSTEP_INLINE Mask<T> last_lanes(Size n) {
 }
 
 // What the body of a loop is: a few instructions, which wait for each other unless the loop is
-// unrolled, or long or seldom run. Of that there are two copies, not six: it is most of the code of
-// a kernel, and of the time that a compiler takes.
+// unrolled, or long or seldom run. Of that there is one copy, not six: it is most of the code of a
+// kernel, and of the time that a compiler takes.
 enum class Body { kShort, kLong };
 
 // y[i] = f(i) for begin <= i < end, a vector at a time. f may read y[i]. kNumbers: it is no NaN.
@@ -46,18 +46,23 @@ SOFTSTEP_INLINE void map_row(S* y, Size begin, Size end, F f) {
     else
       store(y + i, f(i));
   };
-  Size i = begin;
-  if constexpr (kBody == Body::kShort)
+  if constexpr (kBody == Body::kLong) {
+#pragma GCC unroll 1
+    for (Size i = begin; i < end; i += w) {
+      const bool whole = i + w <= end;
+      const Size at = whole ? i : end - w;
+      const Vec<T> v = f(at);
+      store(y + at, whole ? v : select<T>(last_lanes<T>(end - i), v, load(y + at)));
+    }
+  } else {
+    Size i = begin;
 #pragma GCC unroll 4
     for (; i + w <= end; i += w)
       put_vector(i);
-  else
-#pragma GCC unroll 1
-    for (; i + w <= end; i += w)
-      put_vector(i);
-  if (i < end) {
-    const Mask<T> rest = last_lanes<T>(end - i);
-    store(y + end - w, select<T>(rest, f(end - w), load(y + end - w)));
+    if (i < end) {
+      const Mask<T> rest = last_lanes<T>(end - i);
+      store(y + end - w, select<T>(rest, f(end - w), load(y + end - w)));
+    }
   }
 }
 
@@ -83,18 +88,28 @@ template <class T, Body kBody = Body::kShort, class F>
 SOFTSTEP_INLINE Vec<T> sum_lanes_of_row(Size begin, Size end, F f) {
   constexpr Size w = kLanes<T>;
   FourSums<T> sum;
-  Size i = begin;
-  if constexpr (kBody == Body::kShort)
-    for (; i + 4 * w <= end; i += 4 * w) {
-      sum.a += f(i);
-      sum.b += f(i + w);
-      sum.c += f(i + 2 * w);
-      sum.d += f(i + 3 * w);
-    }
-  else
+  if constexpr (kBody == Body::kLong) {
+    const Size fours = begin + (end - begin) / (4 * w) * (4 * w);
 #pragma GCC unroll 1
-    for (const Size fours = begin + (end - begin) / (4 * w) * (4 * w); i < fours; i += w)
-      sum.take(f(i));
+    for (Size i = begin; i < end; i += w) {
+      const bool whole = i + w <= end;
+      const Vec<T> v = f(whole ? i : end - w);
+      if (i < fours)
+        sum.take(v);
+      else if (whole)
+        sum.a += v;
+      else
+        sum.b += select<T>(last_lanes<T>(end - i), v, Vec<T>{});
+    }
+    return sum.lanes();
+  }
+  Size i = begin;
+  for (; i + 4 * w <= end; i += 4 * w) {
+    sum.a += f(i);
+    sum.b += f(i + w);
+    sum.c += f(i + 2 * w);
+    sum.d += f(i + 3 * w);
+  }
 #pragma GCC unroll 1
   for (; i + w <= end; i += w)
     sum.a += f(i);

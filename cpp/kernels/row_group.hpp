@@ -37,9 +37,9 @@ template <class T> struct RowGroup {
   }
 };
 
-// Groups abreast, step by step: each step(k, group, buffer), k < kGroupsAbreast. If kBuffered, the
-// buffer holds an element for each of the group's.
-template <class T, bool kBuffered, class... Steps>
+// Groups abreast, step by step: each step(k, group, buffer), k < kGroupsAbreast. The buffer holds an
+// element for each of the group's.
+template <class T, class... Steps>
 SOFTSTEP_INLINE void for_each_row_group(Size rows, Size cols, Steps... steps) {
   constexpr Size w = kLanes<T>;
   const Size fit = kGroupElements<T> / cols; // rows
@@ -47,13 +47,13 @@ SOFTSTEP_INLINE void for_each_row_group(Size rows, Size cols, Steps... steps) {
                                                           : fit > w                ? fit / w
                                                                                    : 1;
   const Size most = abreast * rows_of_group;
-  alignas(kVectorBytes) T buffer[kBuffered ? kGroupElements<T> : 1];
+  alignas(kVectorBytes) T buffer[kGroupElements<T>];
   for (Size first = 0; first < rows; first += most) {
     const Size here = rows - first < most ? rows - first : most;
     const auto each = [&](auto step) SOFTSTEP_INLINE_LAMBDA {
       for (Size done = 0, k = 0; done < here; done += rows_of_group, ++k) {
         const Size count = here - done < rows_of_group ? here - done : rows_of_group;
-        step(k, RowGroup<T>{first + done, count}, kBuffered ? buffer + done * cols : buffer);
+        step(k, RowGroup<T>{first + done, count}, buffer + done * cols);
       }
     };
     (each(steps), ...);

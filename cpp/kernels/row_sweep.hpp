@@ -25,18 +25,25 @@ SOFTSTEP_INLINE FourSums<T> exp_vectors(T* e, const S* x, Size from, Size to, co
                                         FourSums<T> sum) {
   constexpr Size w = kLanes<T>;
   Size i = from;
-  if constexpr (Shift::kCapped) // long enough without
+  if constexpr (Shift::kCapped) { // long enough without
+    const Size fours = from + (to - from) / (4 * w) * (4 * w);
 #pragma GCC unroll 1
-    for (const Size fours = from + (to - from) / (4 * w) * (4 * w); i < fours; i += w)
-      sum.template take<kFourSums<T>>(exp_at<kStore>(e, x, i, shift));
-  else
-    for (; i + 4 * w <= to; i += 4 * w) {
-      prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + 2 * kBlock);
-      sum.a += exp_at<kStore>(e, x, i, shift);
-      sum.b += exp_at<kStore>(e, x, i + w, shift);
-      (kFourSums<T> ? sum.c : sum.a) += exp_at<kStore>(e, x, i + 2 * w, shift);
-      (kFourSums<T> ? sum.d : sum.b) += exp_at<kStore>(e, x, i + 3 * w, shift);
+    for (; i < to; i += w) {
+      const Vec<T> v = exp_at<kStore>(e, x, i, shift);
+      if (i < fours)
+        sum.template take<kFourSums<T>>(v);
+      else
+        sum.a += v;
     }
+    return sum;
+  }
+  for (; i + 4 * w <= to; i += 4 * w) {
+    prefetch<4 * w* static_cast<Size>(sizeof(S))>(x + i + 2 * kBlock);
+    sum.a += exp_at<kStore>(e, x, i, shift);
+    sum.b += exp_at<kStore>(e, x, i + w, shift);
+    (kFourSums<T> ? sum.c : sum.a) += exp_at<kStore>(e, x, i + 2 * w, shift);
+    (kFourSums<T> ? sum.d : sum.b) += exp_at<kStore>(e, x, i + 3 * w, shift);
+  }
   for (; i < to; i += w)
     sum.a += exp_at<kStore>(e, x, i, shift);
   return sum;
@@ -53,15 +60,17 @@ SOFTSTEP_INLINE BlockSum<T> exp_block(T* e, const S* x, Size begin, Size end, Si
                                       const Shift& shift) {
   constexpr Size w = kLanes<T>;
   const Size whole = begin + (end - begin) / w * w;
-  const bool split = hole >= begin && hole < whole;
-  const Size at = split ? begin + (hole - begin) / w * w : whole;
+  const Size at = hole >= begin && hole < whole ? begin + (hole - begin) / w * w : whole;
   BlockSum<T> result;
-  FourSums<T> sum = exp_vectors<kStore>(e, x, begin, at, shift, FourSums<T>{});
-  if (split) {
+  FourSums<T> sum;
+  // Up to the hole and after it by one call: two would be most of a kernel's code.
+  for (Size from = begin, to = at;; from = at + w, to = whole) {
+    sum = exp_vectors<kStore>(e, x, from, to, shift, sum);
+    if (to == whole)
+      break;
     const Vec<T> v = exp_at<kStore>(e, x, at, shift);
     sum.b += select<T>(without_hole<T>(hole, at), v, Vec<T>{});
     result.in_hole = v[hole - at];
-    sum = exp_vectors<kStore>(e, x, at + w, whole, shift, sum);
   }
   if (whole < end) {
     const Mask<T> rest = last_lanes<T>(end - whole);

@@ -11,8 +11,6 @@ template <class S, bool kUnit> class SoftmaxGroup {
   const Matrix<T> exponentials;
 
 public:
-  static constexpr bool kInPlace = kKeepsExponentials<S>;
-
   // What the rows need of each other's steps: the maxima, then the factors.
   using State = Vec<T>;
 
@@ -59,7 +57,7 @@ public:
 
 private:
   SOFTSTEP_INLINE static Matrix<T> place(const SoftmaxTask<S>& task, RowGroup<T> group, T* buffer) {
-    if constexpr (kInPlace)
+    if constexpr (kKeepsExponentials<S>)
       return {group.row_of(task.y), task.y.stride};
     else
       return {buffer, task.cols};
@@ -74,7 +72,7 @@ template <class S, bool kUnit> void groups(const SoftmaxTask<S>& task) {
     return [&, f](Size k, RowGroup<T> rows, T* buffer)
                SOFTSTEP_INLINE_LAMBDA { f(Group(task, rows, buffer), states[k]); };
   };
-  for_each_row_group<T, !Group::kInPlace>(
+  for_each_row_group<T>(
       task.rows, task.cols, step([](const Group& group, auto& state) { group.find_tops(state); }),
       step([](const Group& group, auto& state) { group.take_exponentials(state); }),
       step([](const Group& group, auto& state) { group.sum_up(state); }),

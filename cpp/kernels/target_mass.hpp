@@ -170,6 +170,28 @@ template <class S> struct RowGathered {
     expectation = f == 0 ? 0 : f * expectation + by * sum; // 0 * -inf is 0
   }
 
+  // Of a block's logits. One instance for all that sweep by this shift.
+  template <class Shift>
+  [[gnu::noinline]] void gather(const RowTarget<S>& target, Size begin, Size end,
+                                const Shift& shift) {
+    const auto u = [&](Size i) SOFTSTEP_INLINE_LAMBDA { return shift(load(target.x + i)); };
+    add_dense<Shift::kCapped ? Body::kLong : Body::kShort>(target, begin, end, u);
+    if (target.task.entropy || target.task.dtemperature)
+      expectation += static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
+        const Vec<T> v = u(i), e = exp<T>(v);
+        return select<T>(e == T(0), Vec<T>{}, e * v); // 0 * -inf is 0
+      }));
+  }
+
+  [[gnu::noinline]] void find_largest(const S* x, Size begin, Size end) {
+    const T top = max_row(x, begin, end);
+    if (!(top > largest))
+      return;
+    largest = top;
+    argmax = static_cast<std::int32_t>(index_of(top, x, begin, end));
+  }
+
+private:
   template <Body kLogits, class U>
   SOFTSTEP_INLINE void add_dense(const RowTarget<S>& target, Size begin, Size end, U u) {
     if (has_probabilities(target.task))
@@ -189,21 +211,6 @@ template <class S> struct RowGathered {
             : static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
                 return select<T>(load(target.x + i) == -kInfinity<T>, Vec<T>{}, broadcast(T(1)));
               }));
-  }
-
-  template <class U> SOFTSTEP_INLINE void add_expectation(Size begin, Size end, U u) {
-    expectation += static_cast<double>(sum_row<T, Body::kLong>(begin, end, [&](Size i) {
-      const Vec<T> v = u(i), e = exp<T>(v);
-      return select<T>(e == T(0), Vec<T>{}, e * v); // 0 * -inf is 0
-    }));
-  }
-
-  [[gnu::noinline]] void find_largest(const S* x, Size begin, Size end) {
-    const T top = max_row(x, begin, end);
-    if (!(top > largest))
-      return;
-    largest = top;
-    argmax = static_cast<std::int32_t>(index_of(top, x, begin, end));
   }
 };
 
