@@ -3,9 +3,9 @@
     pip install ziglang pybind11
     python tools/other_systems.py
 
-macOS on AArch64; Windows on x86-64 but for the bindings, for Python's headers are those of the system
-that this runs on; Linux with musl but for the kernels, which use nothing of a system's. Warnings are
-those of the build, and errors.
+macOS on AArch64; Windows on x86-64 but for the bindings, for Python's headers are those of the
+system that this runs on; Linux with musl but for the kernels, which use nothing of a system's.
+Warnings are those of the build, and errors.
 """
 
 import os

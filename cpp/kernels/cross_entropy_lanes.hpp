@@ -7,7 +7,8 @@ namespace softstep::KERNEL_ISA {
 namespace {
 
 // kPoint: one class target, whose exponential stays out of the sum; without one the largest class
-// does. kKeep: the exponentials stay in dlogits, if there is one, from the first sweep to the second.
+// does. kKeep: the exponentials stay in dlogits, if there is one, from the first sweep to the
+// second.
 template <class S, class Shift, bool kPoint, bool kDense, bool kKeep, class Group>
 class CrossEntropyLanes : public LaneLoss<S, kPoint, kDense, !kKeep, Group> {
   using Loss = LaneLoss<S, kPoint, kDense, !kKeep, Group>;

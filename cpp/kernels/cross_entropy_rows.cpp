@@ -9,8 +9,8 @@ namespace {
 template <class S, class Shift, bool kDense> using Kept = CrossEntropyRow<S, Shift, kDense, true>;
 template <class S, class Shift> using Remade = CrossEntropyRow<S, Shift, true, false>;
 
-// The exponentials are kept, for a gradient. Class targets at a temperature of 1 have an instance of
-// their own where the multiplication that it saves was measured: each takes seconds to compile.
+// The exponentials are kept, for a gradient. Class targets at a temperature of 1 have an instance
+// of their own where the multiplication that it saves was measured: each takes seconds to compile.
 template <class S> void kept(const CrossEntropyTask<S>& task) {
   using T = Compute<S>;
   if constexpr (kKeepsExponentials<S>)

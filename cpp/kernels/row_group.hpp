@@ -37,8 +37,8 @@ template <class T> struct RowGroup {
   }
 };
 
-// Groups abreast, step by step: each step(k, group, buffer), k < kGroupsAbreast. The buffer holds an
-// element for each of the group's.
+// Groups abreast, step by step: each step(k, group, buffer), k < kGroupsAbreast. The buffer holds
+// an element for each of the group's.
 template <class T, class... Steps>
 SOFTSTEP_INLINE void for_each_row_group(Size rows, Size cols, Steps... steps) {
   constexpr Size w = kLanes<T>;
