@@ -196,6 +196,13 @@ def killed(session: nox.Session) -> None:
 
 
 @nox.session
+def every_float32(session: nox.Session) -> None:
+    """Find the worst errors of exp, log and tanh: of every float32, by a search in float64."""
+    session.install(".[test,demo]")
+    session.run("python", "-m", "tests.campaigns.every_float32", *session.posargs)
+
+
+@nox.session
 def tidy(session: nox.Session) -> None:
     """Run clang-tidy on the C++; takes minutes."""
     session.install("clang-tidy", "cmake", "ninja", "pybind11")

@@ -56,24 +56,14 @@ void register_runtime(py::module_& m) {
       "as_array", [](const py::object& object, const char* name) { return as_numpy(object, name); },
       py::arg("object"), py::arg("name").none(false));
   m.def("refuse_masked", &refuse_masked, py::arg("object"), py::arg("name"));
-  m.def(
-      "exp",
-      [](const py::array& x) {
-        return map(x, &MathKernels<float>::exp, &MathKernels<double>::exp);
-      },
-      py::arg("x"));
-  m.def(
-      "log",
-      [](const py::array& x) {
-        return map(x, &MathKernels<float>::log, &MathKernels<double>::log);
-      },
-      py::arg("x"));
-  m.def(
-      "log1p",
-      [](const py::array& x) {
-        return map(x, &MathKernels<float>::log1p, &MathKernels<double>::log1p);
-      },
-      py::arg("x"));
+  const auto define_map = [&](const char* name, auto of_float, auto of_double) {
+    m.def(name, [=](const py::array& x) { return map(x, of_float, of_double); }, py::arg("x"));
+  };
+  define_map("exp", &MathKernels<float>::exp, &MathKernels<double>::exp);
+  define_map("log", &MathKernels<float>::log, &MathKernels<double>::log);
+  define_map("log1p", &MathKernels<float>::log1p, &MathKernels<double>::log1p);
+  define_map("tanh", &MathKernels<float>::tanh, &MathKernels<double>::tanh);
+  define_map("tanh_slope", &MathKernels<float>::tanh_slope, &MathKernels<double>::tanh_slope);
 }
 
 } // namespace softstep::bindings

@@ -253,6 +253,8 @@ template <class T> struct MathKernels {
   void (*exp)(T* y, const T* x, Size size) noexcept;
   void (*log)(T* y, const T* x, Size size) noexcept;
   void (*log1p)(T* y, const T* x, Size size) noexcept;
+  void (*tanh)(T* y, const T* x, Size size) noexcept;
+  void (*tanh_slope)(T* y, const T* x, Size size) noexcept; // 1 - tanh^2
 };
 
 template <class T> struct KernelsOf {

@@ -14,8 +14,12 @@ template <class T, Vec<T> (*kFunction)(Vec<T>)> void map(T* y, const T* x, Size 
     partial_store(y + i, size - i, kFunction(partial_load(x + i, size - i, T(0.5))));
 }
 
+template <class T> SOFTSTEP_INLINE Vec<T> tanh_value(Vec<T> a) { return tanh<T>(a).value; }
+template <class T> SOFTSTEP_INLINE Vec<T> tanh_slope(Vec<T> a) { return tanh<T>(a).slope; }
+
 template <class T>
-constexpr MathKernels<T> kTable = {map<T, exp<T>>, map<T, log<T>>, map<T, log1p<T>>};
+constexpr MathKernels<T> kTable = {map<T, exp<T>>, map<T, log<T>>, map<T, log1p<T>>,
+                                   map<T, tanh_value<T>>, map<T, tanh_slope<T>>};
 
 } // namespace
 

@@ -1,4 +1,4 @@
-"""Accuracy of the vector exp, log and log1p in ULP, through the private hooks of the extension."""
+"""Accuracy of the vector mathematics in ULP, through the private hooks of the extension."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softstep import _core
-from tests.support.bounds import EXP_ULP, LOG1P_ULP, LOG_ULP
+from tests.support.bounds import EXP_ULP, LOG1P_ULP, LOG_ULP, TANH_SLOPE_ULP, TANH_ULP
 from tests.support.cases import DTYPES
 
 # The bounds of cpp/kernels/coefficients.hpp. Without FMA (x86_64_v2) the last steps round twice.
@@ -97,6 +97,37 @@ def test_log1p_float64_random(isa: str, rng: np.random.Generator) -> None:
     check(_core.log1p, np.log1p, np.concatenate([uniform, small]), LOG1P_ULP[np.float64])
 
 
+def slope(x: Any) -> Any:
+    """1 - tanh(x)^2, without its cancellation."""
+    return np.cosh(x) ** -2
+
+
+def test_tanh_float32_sweep(isa: str) -> None:
+    tiny, huge = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+    for sign in (1, -1):
+        x = sign * bit_patterns(tiny, huge, 1_000_000)
+        check(_core.tanh, np.tanh, x, TANH_ULP[np.float32])
+        x = sign * bit_patterns(0.0, -UNDERFLOW[np.float32] / 2, 1_000_000)
+        check(_core.tanh_slope, slope, x, TANH_SLOPE_ULP[np.float32])
+
+
+def test_tanh_float64_random(isa: str, rng: np.random.Generator) -> None:
+    small = 2.0 ** rng.uniform(-1022, 0, 500_000)
+    x = np.concatenate([rng.uniform(-20, 20, 500_000), small, -small])
+    check(_core.tanh, np.tanh, x, TANH_ULP[np.float64])
+    end = -UNDERFLOW[np.float64] / 2
+    x = np.concatenate([rng.uniform(-end, end, 500_000), small, -small])
+    check(_core.tanh_slope, slope, x, TANH_SLOPE_ULP[np.float64])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tanh_special_values(isa: str, dtype: Any) -> None:
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, np.finfo(dtype).max], dtype)
+    y = _core.tanh(x)
+    np.testing.assert_array_equal(y, np.array([0, -0.0, 1, -1, np.nan, 1], dtype))
+    np.testing.assert_array_equal(_core.tanh_slope(x), np.array([1, 1, 0, 0, np.nan, 0], dtype))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_log_special_values(isa: str, dtype: Any) -> None:
     assert _core.log(np.array([1.0], dtype)).tolist() == [0.0]
@@ -112,7 +143,8 @@ def test_log_special_values(isa: str, dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_tail_of_an_array_is_computed_like_its_body(isa: str, dtype: Any) -> None:
     x = np.linspace(0.01, 0.99, 67).astype(dtype)
-    for function, argument in [(_core.exp, -x), (_core.log, x), (_core.log1p, x)]:
+    arguments = {_core.exp: -x, _core.log: x, _core.log1p: x, _core.tanh: x, _core.tanh_slope: x}
+    for function, argument in arguments.items():
         whole = function(argument)
         for size in range(68):
             np.testing.assert_array_equal(function(argument[:size].copy()), whole[:size])

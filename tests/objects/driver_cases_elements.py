@@ -8,7 +8,7 @@ import numpy as np
 
 from tests import reference as ref
 from tests.objects.driver_case import DTYPES, Case, overflown
-from tests.support.bounds import EXP_ULP, LOG1P_ULP, LOG_ULP
+from tests.support.bounds import EXP_ULP, LOG1P_ULP, LOG_ULP, TANH_ULP
 from tests.support.cases import away_from_kinks, roundoff
 from tests.support.cross_entropy_check import half_ulp
 from tests.support.optimizer_cases import arrays
@@ -167,6 +167,7 @@ def mathematics(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case
         "exp": (np.exp, -np.concatenate([rng.uniform(0, smallest, 1001), near_zero]), EXP_ULP),
         "log": (np.log, np.concatenate([near_zero, rng.uniform(0.5, 2, 1003)]), LOG_ULP),
         "log1p": (np.log1p, np.minimum(near_zero, rng.uniform(0, 1, 500)), LOG1P_ULP),
+        "tanh": (np.tanh, rng.uniform(-9, 9, 1003), TANH_ULP),
     }
     for name, (function, numbers, ulps) in functions.items():
         x = numbers.astype(dtype)
