@@ -54,6 +54,15 @@ template <class T> struct BlockSum {
   T in_hole = 0; // if the hole is in the block
 };
 
+template <bool kStore, class S, class Shift, class T = Compute<S>>
+SOFTSTEP_INLINE FourSums<T> exp_with_hole(T* e, const S* x, Size hole, Size at, const Shift& shift,
+                                          FourSums<T> sum, T& in_hole) {
+  const Vec<T> v = exp_at<kStore>(e, x, at, shift);
+  sum.b += select<T>(without_hole<T>(hole, at), v, Vec<T>{});
+  in_hole = v[hole - at];
+  return sum;
+}
+
 // Exponentials of one block, stored if kStore, and their sum without the class `hole` (or -1).
 template <bool kStore, class S, class Shift, class T = Compute<S>>
 SOFTSTEP_INLINE BlockSum<T> exp_block(T* e, const S* x, Size begin, Size end, Size hole,
@@ -63,14 +72,19 @@ SOFTSTEP_INLINE BlockSum<T> exp_block(T* e, const S* x, Size begin, Size end, Si
   const Size at = hole >= begin && hole < whole ? begin + (hole - begin) / w * w : whole;
   BlockSum<T> result;
   FourSums<T> sum;
-  // Up to the hole and after it by one call: two would be most of a kernel's code.
-  for (Size from = begin, to = at;; from = at + w, to = whole) {
-    sum = exp_vectors<kStore>(e, x, from, to, shift, sum);
-    if (to == whole)
-      break;
-    const Vec<T> v = exp_at<kStore>(e, x, at, shift);
-    sum.b += select<T>(without_hole<T>(hole, at), v, Vec<T>{});
-    result.in_hole = v[hole - at];
+  if constexpr (kFourSums<T>) { // a loop about it would take their registers
+    sum = exp_vectors<kStore>(e, x, begin, at, shift, sum);
+    if (at < whole) {
+      sum = exp_with_hole<kStore>(e, x, hole, at, shift, sum, result.in_hole);
+      sum = exp_vectors<kStore>(e, x, at + w, whole, shift, sum);
+    }
+  } else { // half the code, which is most of a kernel's
+    for (Size from = begin, to = at;; from = at + w, to = whole) {
+      sum = exp_vectors<kStore>(e, x, from, to, shift, sum);
+      if (to == whole)
+        break;
+      sum = exp_with_hole<kStore>(e, x, hole, at, shift, sum, result.in_hole);
+    }
   }
   if (whole < end) {
     const Mask<T> rest = last_lanes<T>(end - whole);
