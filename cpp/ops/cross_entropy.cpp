@@ -211,12 +211,7 @@ double finish_cross_entropy(const CrossEntropyProblem<S, Q>& problem,
   template void sweep_cross_entropy(const CrossEntropyProblem<S, Q>&, RowSums*);                   \
   template double finish_cross_entropy(const CrossEntropyProblem<S, Q>&, const MeanDenominators&,  \
                                        RowSums*, const RowResults<Compute<S>>&);
-SOFTSTEP_INSTANTIATE(float, float)
-SOFTSTEP_INSTANTIATE(double, double)
-SOFTSTEP_INSTANTIATE(Float16, Float16)
-SOFTSTEP_INSTANTIATE(Float16, float)
-SOFTSTEP_INSTANTIATE(BFloat16, BFloat16)
-SOFTSTEP_INSTANTIATE(BFloat16, float)
+SOFTSTEP_FOR_ROW_PROBLEMS(SOFTSTEP_INSTANTIATE)
 #undef SOFTSTEP_INSTANTIATE
 
 } // namespace softstep::ops

@@ -103,6 +103,11 @@ private:
   }
 };
 
+// The types that there are of it, for explicit instances.
+#define SOFTSTEP_FOR_ROW_PROBLEMS(instantiate)                                                     \
+  instantiate(float, float) instantiate(double, double) instantiate(Float16, Float16)              \
+      instantiate(Float16, float) instantiate(BFloat16, BFloat16) instantiate(BFloat16, float)
+
 // A block of rows as a kernel takes it; `start` is the number of its first row. Matrices that the
 // problem does not have are null. In the lane shape half precision is float32 on its way.
 template <class S, class Q = S> struct RowTile {

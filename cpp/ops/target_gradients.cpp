@@ -244,12 +244,7 @@ void target_gradients(const CrossEntropyProblem<S, Q>& problem,
 #define SOFTSTEP_INSTANTIATE(S, Q)                                                                 \
   template void target_gradients(const CrossEntropyProblem<S, Q>&, const MeanDenominators&,        \
                                  const TargetGradients<Compute<S>>&);
-SOFTSTEP_INSTANTIATE(float, float)
-SOFTSTEP_INSTANTIATE(double, double)
-SOFTSTEP_INSTANTIATE(Float16, Float16)
-SOFTSTEP_INSTANTIATE(Float16, float)
-SOFTSTEP_INSTANTIATE(BFloat16, BFloat16)
-SOFTSTEP_INSTANTIATE(BFloat16, float)
+SOFTSTEP_FOR_ROW_PROBLEMS(SOFTSTEP_INSTANTIATE)
 #undef SOFTSTEP_INSTANTIATE
 
 } // namespace softstep::ops

@@ -69,12 +69,7 @@ void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<
 
 #define SOFTSTEP_INSTANTIATE(S, Q)                                                                 \
   template void run_tiles(const RowProblem<S, Q>&, TileOptions, TileKernel<S, Q>);
-SOFTSTEP_INSTANTIATE(float, float)
-SOFTSTEP_INSTANTIATE(double, double)
-SOFTSTEP_INSTANTIATE(Float16, Float16)
-SOFTSTEP_INSTANTIATE(Float16, float)
-SOFTSTEP_INSTANTIATE(BFloat16, BFloat16)
-SOFTSTEP_INSTANTIATE(BFloat16, float)
+SOFTSTEP_FOR_ROW_PROBLEMS(SOFTSTEP_INSTANTIATE)
 #undef SOFTSTEP_INSTANTIATE
 
 } // namespace softstep::ops

@@ -19,17 +19,13 @@ from tqdm import tqdm
 import softstep as ss
 from softstep import _core
 from tests.support.bounds import EXP_ULP, LOG1P_ULP, LOG_ULP, TANH_SLOPE_ULP, TANH_ULP
+from tests.support.ulp import tanh_slope, ulp_error
 
 CHUNK = 1 << 22
 # Sub-levels have the mathematics of their level.
 LEVELS = [isa for isa in ss.available_isas() if not isa.endswith(("_bf16", "_amx"))]
 # Of the search: numbers drawn, worst ones whose neighbours are tried, neighbours to each side.
 DRAWN, KEPT, NEAR = 24_000_000, 1024, 2000
-
-
-def slope(x: Any) -> Any:
-    """Return 1 - tanh(x)^2, which has no cancellation as 1 / cosh(x)^2."""
-    return np.cosh(x) ** -2
 
 
 class Function(NamedTuple):
@@ -57,7 +53,7 @@ FUNCTIONS = {
     "log1p": Function(_core.log1p, np.log1p, LOG1P_ULP, {t: [(TINY[t], 1.0, 1)] for t in TINY}),
     "tanh": Function(_core.tanh, np.tanh, TANH_ULP, {t: both(TINY[t], HUGE[t]) for t in TINY}),
     "tanh_slope": Function(
-        _core.tanh_slope, slope, TANH_SLOPE_ULP, {t: both(0.0, SLOPE_END[t]) for t in TINY}
+        _core.tanh_slope, tanh_slope, TANH_SLOPE_ULP, {t: both(0.0, SLOPE_END[t]) for t in TINY}
     ),
 }
 
@@ -68,9 +64,7 @@ class Worst(NamedTuple):
 
 
 def errors(function: Function, x: Any, wide: Any) -> Any:
-    exact = function.exact(x.astype(wide))
-    spacing = np.spacing(np.abs(exact).astype(x.dtype))
-    found = np.abs(function.kernel(x) - exact) / spacing
+    found = ulp_error(function.kernel(x), function.exact(x.astype(wide)))
     return np.where(np.isnan(found), np.inf, found)
 
 

@@ -8,15 +8,10 @@ import pytest
 from softstep import _core
 from tests.support.bounds import EXP_ULP, LOG1P_ULP, LOG_ULP, TANH_SLOPE_ULP, TANH_ULP
 from tests.support.cases import DTYPES
+from tests.support.ulp import tanh_slope, ulp_error
 
 # The bounds of cpp/kernels/coefficients.hpp. Without FMA (x86_64_v2) the last steps round twice.
 UNDERFLOW = {np.float32: -87.3, np.float64: -708.3}  # log of the smallest normal number, rounded up
-
-
-def ulp_error(actual: Any, exact: Any) -> Any:
-    """Distance to a value of higher precision, in units of the last place of the rounded value."""
-    spacing = np.spacing(np.abs(exact).astype(actual.dtype))
-    return np.abs(actual.astype(exact.dtype) - exact) / spacing
 
 
 def bit_patterns(first: float, last: float, count: int) -> Any:
@@ -97,18 +92,13 @@ def test_log1p_float64_random(isa: str, rng: np.random.Generator) -> None:
     check(_core.log1p, np.log1p, np.concatenate([uniform, small]), LOG1P_ULP[np.float64])
 
 
-def slope(x: Any) -> Any:
-    """1 - tanh(x)^2, without its cancellation."""
-    return np.cosh(x) ** -2
-
-
 def test_tanh_float32_sweep(isa: str) -> None:
     tiny, huge = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
     for sign in (1, -1):
         x = sign * bit_patterns(tiny, huge, 1_000_000)
         check(_core.tanh, np.tanh, x, TANH_ULP[np.float32])
         x = sign * bit_patterns(0.0, -UNDERFLOW[np.float32] / 2, 1_000_000)
-        check(_core.tanh_slope, slope, x, TANH_SLOPE_ULP[np.float32])
+        check(_core.tanh_slope, tanh_slope, x, TANH_SLOPE_ULP[np.float32])
 
 
 def test_tanh_float64_random(isa: str, rng: np.random.Generator) -> None:
@@ -117,7 +107,7 @@ def test_tanh_float64_random(isa: str, rng: np.random.Generator) -> None:
     check(_core.tanh, np.tanh, x, TANH_ULP[np.float64])
     end = -UNDERFLOW[np.float64] / 2
     x = np.concatenate([rng.uniform(-end, end, 500_000), small, -small])
-    check(_core.tanh_slope, slope, x, TANH_SLOPE_ULP[np.float64])
+    check(_core.tanh_slope, tanh_slope, x, TANH_SLOPE_ULP[np.float64])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
