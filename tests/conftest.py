@@ -48,6 +48,13 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(request.node.name.encode()))
 
 
+@pytest.fixture(autouse=True)
+def seed_torch(request: pytest.FixtureRequest) -> None:
+    """PyTorch draws from one generator of the process, whose state no test knows."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(zlib.crc32(request.node.name.encode()) + request.config.getoption("--seed"))
+
+
 @pytest.fixture
 def fast_switches() -> Iterator[None]:
     """Let Python threads take turns after 10 us instead of 5 ms."""

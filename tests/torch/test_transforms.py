@@ -48,7 +48,7 @@ def test_compile_without_graph_breaks(dynamo: None, name: str, dynamic: bool) ->
     # The traced forward and backward, run by PyTorch: no compiler of C++ is needed.
     compiled = torch.compile(f, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for rows in (4, 6):
-        x = torch.randn(rows, 5)
+        x = torch.randn(rows, 5, dtype=torch.float64)
         ours, theirs = leaf(x), leaf(x)
         loss, expected = compiled(ours), f(theirs)
         torch.testing.assert_close(loss, expected)
