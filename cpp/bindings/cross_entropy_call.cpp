@@ -25,8 +25,7 @@ std::unique_ptr<std::int32_t[]> indices(py::ssize_t count) {
 
 // The columns of a matrix (points, rows), picked.
 template <class T>
-void pick(T* to, const T* from, py::ssize_t points, py::ssize_t rows,
-          const py::array_t<std::int64_t>& picked) {
+void pick(T* to, const T* from, py::ssize_t points, py::ssize_t rows, const RowNumbers& picked) {
   const std::int64_t* index = picked.data();
   for (py::ssize_t k = 0; k < points; ++k)
     for (py::ssize_t i = 0; i < picked.size(); ++i)
@@ -34,7 +33,7 @@ void pick(T* to, const T* from, py::ssize_t points, py::ssize_t rows,
 }
 
 py::array picked_columns(const py::array& from, py::ssize_t points, py::ssize_t rows,
-                         const py::array_t<std::int64_t>& picked) {
+                         const RowNumbers& picked) {
   const std::vector<py::ssize_t> shape = {points, picked.size()};
   const py::array to(from.dtype(), from.ndim() > 1 ? shape : std::vector{picked.size()});
   with_type(from, [&](auto type) {
@@ -80,6 +79,32 @@ CrossEntropyCall::CrossEntropyCall(LogitsForm logits, const CrossEntropyArrays& 
   if (part)
     mark_other_segments();
   find_denominators(part.has_value());
+}
+
+CrossEntropyCall::CrossEntropyCall(const CrossEntropyCall& of,
+                                   const std::optional<RowNumbers>& picked)
+    : form(of.form), options(of.options), segment(of.segment), denominators(of.denominators),
+      denominator_is_part(of.denominator_is_part), rows_(picked ? picked->size() : of.rows_),
+      mass_(of.mass_), points_(of.points_), probabilities_(of.probabilities_), weight_(of.weight_),
+      sample_weight_(of.sample_weight_) {
+  const py::ssize_t points = std::max<py::ssize_t>(points_, 1);
+  if (of.target_)
+    target_ = indices(points * rows_);
+  if (!picked) {
+    if (target_)
+      std::copy_n(of.target_.get(), points * rows_, target_.get());
+    return;
+  }
+  for (py::ssize_t i = 0; i < rows_; ++i)
+    if (picked->data()[i] < 0 || picked->data()[i] >= of.rows_)
+      throw py::index_error("rows: expected rows in [0, " + std::to_string(of.rows_) + "), got " +
+                            std::to_string(picked->data()[i]));
+  if (target_)
+    pick(target_.get(), of.target_.get(), points, of.rows_, *picked);
+  if (mass_)
+    mass_ = picked_columns(*mass_, points_, of.rows_, *picked);
+  if (sample_weight_)
+    sample_weight_ = picked_columns(sample_weight_->reshape({of.rows_}), 1, of.rows_, *picked);
 }
 
 // Indices (batch, K) with their probabilities, both turned to (K, batch).
@@ -182,24 +207,6 @@ bool CrossEntropyCall::counts(py::ssize_t row) const {
     if (target_[static_cast<std::size_t>(k * rows_ + row)] != kIgnoredRow)
       return true;
   return false;
-}
-
-void CrossEntropyCall::keep(const py::array_t<std::int64_t>& rows) {
-  for (py::ssize_t i = 0; i < rows.size(); ++i)
-    if (rows.data()[i] < 0 || rows.data()[i] >= rows_)
-      throw py::index_error("rows: expected rows in [0, " + std::to_string(rows_) + "), got " +
-                            std::to_string(rows.data()[i]));
-  if (target_) {
-    const py::ssize_t points = std::max<py::ssize_t>(points_, 1);
-    auto target = indices(points * rows.size());
-    pick(target.get(), target_.get(), points, rows_, rows);
-    target_ = std::move(target);
-  }
-  if (mass_)
-    mass_ = picked_columns(*mass_, points_, rows_, rows);
-  if (sample_weight_)
-    sample_weight_ = picked_columns(sample_weight_->reshape({rows_}), 1, rows_, rows);
-  rows_ = rows.size();
 }
 
 py::array CrossEntropyCall::checked_out(const py::handle& out, const py::array& logits) const {

@@ -45,11 +45,15 @@ struct CrossEntropyOperands {
   const py::array* weight = nullptr; // instead of the call's
 };
 
+using RowNumbers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+
 class CrossEntropyCall {
 public:
   CrossEntropyCall(LogitsForm form, const CrossEntropyArrays& arrays,
                    const CrossEntropyOptions& options,
                    std::optional<ClassSegment> segment = std::nullopt);
+  // Another that goes on with these rows only, in this order, or with all.
+  CrossEntropyCall(const CrossEntropyCall& of, const std::optional<RowNumbers>& rows);
 
   const LogitsForm form; // of all rows
   const CrossEntropyOptions options;
@@ -70,9 +74,6 @@ public:
     return options.reduction == Reduction::kMean && denominators.loss == 0;
   }
   void refuse_empty_mean() const; // if it is to be
-
-  // Goes on with these rows only, in this order.
-  void keep(const py::array_t<std::int64_t>& rows);
 
   // Probabilities as the kernels read them; those of all rows, unless they come by chunk.
   py::array fitting_probabilities(const py::array& target) const;

@@ -179,14 +179,16 @@ void register_cross_entropy_parts(py::module_& m) {
                   py::arg("sample_weight"), py::arg("first") = none, py::arg("total") = 0)
       .def_property_readonly("counts", &Parts::counts)
       .def_property_readonly("used", &Parts::used)
-      .def_property_readonly("sample_weight", [](Parts& p) { return p.call().sample_weight(); })
-      .def_property_readonly("z_denominator", [](Parts& p) { return p.call().denominators.z_loss; })
+      .def_property_readonly("sample_weight",
+                             [](const Parts& p) { return p.call().sample_weight(); })
+      .def_property_readonly("loss_denominator",
+                             [](const Parts& p) { return p.call().denominators.loss; })
+      .def_property_readonly("z_denominator",
+                             [](const Parts& p) { return p.call().denominators.z_loss; })
       .def_property_readonly("denominator_is_part",
-                             [](Parts& p) { return p.call().denominator_is_part; })
-      .def_property(
-          "loss_denominator", [](Parts& p) { return p.call().denominators.loss; },
-          [](Parts& p, double value) { p.call().denominators.loss = value; })
-      .def("keep", &Parts::keep, py::arg("rows"))
+                             [](const Parts& p) { return p.call().denominator_is_part; })
+      .def("kept", &Parts::kept, py::arg("rows"))
+      .def("divided_by", &Parts::divided_by, py::arg("loss_denominator"))
       .def("classes", &Parts::classes, py::arg("begin"), py::arg("end"))
       .def("run", &Parts::run, py::arg("logits"), py::arg("begin"), py::arg("probabilities"),
            py::arg("with_gradient"), py::arg("extra") = py::dict())

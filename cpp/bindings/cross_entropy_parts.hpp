@@ -6,6 +6,7 @@
 #include "ops/row_sums.hpp"
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,13 +17,21 @@ public:
   CrossEntropyParts(LogitsForm form, const CrossEntropyArrays& arrays,
                     const CrossEntropyOptions& options, std::optional<ClassSegment> segment);
 
-  CrossEntropyCall& call() { return call_; }
+  const CrossEntropyCall& call() const { return call_; }
+
+  // Others, with these rows only, in this order, and with another denominator of the loss: threads
+  // may share a call, as none changes once it is made.
+  std::unique_ptr<CrossEntropyParts> kept(const RowNumbers& rows) const {
+    return std::unique_ptr<CrossEntropyParts>(new CrossEntropyParts(*this, rows));
+  }
+  std::unique_ptr<CrossEntropyParts> divided_by(double denominator) const {
+    std::unique_ptr<CrossEntropyParts> other(new CrossEntropyParts(*this, std::nullopt));
+    other->call_.denominators.loss = denominator;
+    return other;
+  }
 
   // Which rows count; None for all.
   py::object counts() const;
-  void keep(const py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>& rows) {
-    call_.keep(rows);
-  }
 
   // The classes that the rows [begin, end) have as targets.
   py::array_t<std::int32_t> classes(py::ssize_t begin, py::ssize_t end) const;
@@ -48,6 +57,9 @@ public:
                     const py::object& probabilities) const;
 
 private:
+  CrossEntropyParts(const CrossEntropyParts& of, const std::optional<RowNumbers>& rows)
+      : call_(of.call_, rows), known_(of.known_) {}
+
   CrossEntropyCall call_;
   ops::KnownSums known_;
 

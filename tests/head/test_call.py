@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softstep import _core
+from tests.support.callers import CALLERS, every_one
 
 
 def call(**changes: Any) -> Any:
@@ -68,7 +69,7 @@ def test_what_is_read_only_is_not_written() -> None:
 
 def test_rows_and_options_that_are_none() -> None:
     with pytest.raises(IndexError, match=r"^rows: expected rows in"):
-        call().keep(np.array([0, 4]))
+        call().kept(np.array([0, 4]))
     with pytest.raises(IndexError, match=r"^begin, end: expected rows in"):
         call().classes(0, 5)
     with pytest.raises(TypeError, match=r"^options: expected those of the cross-entropy, got"):
@@ -85,9 +86,36 @@ def test_chunks_add_up_to_the_whole() -> None:
     whole = call(class_weight=weight)
     kept = np.flatnonzero(whole.counts)
     assert kept.tolist() == [0, 1, 3]
-    whole.keep(kept)
+    whole = whole.kept(kept)
     rows = x[kept]
     parts = [whole.run(rows[k : k + 1].copy(), k, None, True) for k in range(3)]
     expected, _ = _core.cross_entropy(x, np.array([0, 19, -100, 3]), weight=weight)
     assert sum(parts) == pytest.approx(expected, rel=1e-6)
     assert whole.classes(1, 3).tolist() == [19, 3]
+
+
+def test_threads_share_a_call_that_never_changes(fast_switches: None) -> None:
+    rng = np.random.default_rng(0)
+    rows, classes = 300, 20
+    x = rng.normal(size=(rows, classes)).astype("f")
+    shared = call(
+        shape=(rows, classes),
+        target=rng.integers(classes, size=rows),
+        sample_weight=rng.uniform(size=rows).astype("f"),
+    )
+    orders = [rng.permutation(rows)[: 40 + i] for i in range(CALLERS)]
+
+    def results(i: int) -> tuple[float, bytes, float, list[int]]:
+        own = shared.kept(orders[i]).divided_by(1.0 + i)
+        dlogits = x[orders[i]]
+        return (
+            own.run(dlogits, 0, None, True),
+            dlogits.tobytes(),
+            shared.run(x, 0, None, False),
+            own.classes(0, 40).tolist(),
+        )
+
+    expected = [results(i) for i in range(CALLERS)]
+    assert expected[0] != expected[1]
+    found = every_one(lambda i: [results(i) for _ in range(50)])
+    assert found == [[result] * 50 for result in expected]

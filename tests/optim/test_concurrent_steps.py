@@ -10,10 +10,10 @@ import pytest
 
 import softstep as ss
 from softstep import _core
+from tests.support.callers import CALLERS, every_one
 from tests.support.optimizer_cases import arrays
 
 BUSY = "another thread is in a step of this optimizer"
-CALLERS = 4
 
 
 class Held:
@@ -97,22 +97,11 @@ def test_a_plan_is_taken_before_its_gradients_are_looked_at() -> None:
     assert np.array_equal(param, np.full(3, 0.5))
 
 
-def every_one(work: Callable[[int], Any]) -> list[Any]:
-    """Results of as many threads that start together."""
-    start = threading.Barrier(CALLERS)
-
-    def run(i: int) -> Any:
-        start.wait(60)
-        return work(i)
-
-    with ThreadPoolExecutor(CALLERS) as pool:
-        return list(pool.map(run, range(CALLERS)))
-
-
-def test_steps_of_one_optimizer_are_whole_or_refused(fast_switches: None) -> None:
+def test_steps_and_states_of_one_optimizer_are_whole_or_refused(fast_switches: None) -> None:
     param = np.zeros(1000)
     sgd = ss.SGD([param], 1.0, momentum=0.5)
     grad = np.full(1000, -1.0)
+    states: list[dict[str, Any]] = []
 
     def work(_: int) -> int:
         done = 0
@@ -120,17 +109,21 @@ def test_steps_of_one_optimizer_are_whole_or_refused(fast_switches: None) -> Non
             try:
                 sgd.step([grad])
                 done += 1
+                states.append(sgd.state_dict())
             except RuntimeError as error:
                 assert BUSY in str(error)
         return done
 
     done = sum(every_one(work))
     assert sgd.steps == done and sgd.state_dict()["step"] == done
-    momentum, expected = 0.0, 0.0
+    momentum, position = [0.0], [0.0]
     for _ in range(done):
-        momentum = 0.5 * momentum + 1
-        expected += momentum
-    assert np.array_equal(param, np.full(1000, expected))
+        momentum.append(0.5 * momentum[-1] + 1)
+        position.append(position[-1] + momentum[-1])
+    assert np.array_equal(param, np.full(1000, position[done]))
+    for state in states:
+        buffer = state["state.0.momentum_buffer"]
+        assert np.array_equal(buffer, np.full(1000, -momentum[state["step"]]))
 
 
 @pytest.mark.parametrize("rule", ["SGD", "AdamW"])

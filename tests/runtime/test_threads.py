@@ -3,15 +3,14 @@
 import ctypes
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 import softstep as ss
+from tests.support.callers import CALLERS, every_one
 from tests.support.worker_threads import worker_threads
 
 Arrays = tuple[np.ndarray | float, ...]
@@ -105,13 +104,11 @@ def test_as_many_threads_run_as_were_asked_for() -> None:
 def test_callers_at_the_same_time_get_their_own_results(
     call: Callable[[np.ndarray, int], Arrays], rows: int, fast_switches: None
 ) -> None:
-    inputs = [logits_of((rows + 5 * i, 1000), "float32") for i in range(4)]
+    inputs = [logits_of((rows + 5 * i, 1000), "float32") for i in range(CALLERS)]
     with ss.threads(1):
         expected = [call(x, 1) for x in inputs]
-    start = threading.Barrier(len(inputs))
 
     def wrong(i: int) -> list[str]:
-        start.wait(60)
         return [
             f"call {n}, result {k}"
             for n in range(5)
@@ -119,8 +116,8 @@ def test_callers_at_the_same_time_get_their_own_results(
             if np.asarray(got).tobytes() != np.asarray(want).tobytes()
         ]
 
-    with ss.threads(2), ThreadPoolExecutor(len(inputs)) as callers:
-        assert list(callers.map(wrong, range(len(inputs)))) == [[]] * len(inputs)
+    with ss.threads(2):
+        assert every_one(wrong) == [[]] * CALLERS
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Targets:
 
     def keep(self, rows: FloatArray) -> None:
         """Go on with these of the rows, in this order."""
-        self.call.keep(rows)
+        self.call = self.call.kept(rows)
         self.rows = self.rows[rows]
         self._kept = rows if self._kept is None else self._kept[rows]
 
@@ -81,7 +81,9 @@ class Targets:
                 "class_weight, sample_weight: expected weights whose sum over the rows, which the "
                 f"mean divides by, is finite and not negative, got {denominator}"
             )
-        self.denominator = self.call.loss_denominator = denominator
+        self.denominator = denominator
+        if denominator != self.call.loss_denominator:
+            self.call = self.call.divided_by(denominator)
         # A mean over nothing, whose gradient is 0; the rows' other results are what they are.
         if denominator == 0 and not self._names:
             self.keep(np.empty(0, np.int64))

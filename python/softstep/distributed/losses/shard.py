@@ -110,7 +110,7 @@ def sharded_cross_entropy(
     maxima = sums[:, 0].copy()
     agree(ranks, "cross_entropy", refused, same, maxima)
     assert part is not None
-    part.loss_denominator = add_sums(ranks, part, sums, maxima, classes)
+    part = part.divided_by(add_sums(ranks, part, sums, maxima, classes))
     return part.finish(logits, sums, dlogits), dlogits
 
 
