@@ -1,6 +1,7 @@
 """`softstep predict` against the weights file evaluated in NumPy; `info`, `--help`."""
 
 import csv
+import os
 import subprocess
 from pathlib import Path
 
@@ -154,6 +155,20 @@ def test_a_renamed_label_column_can_be_named(trained: Path) -> None:
 def test_an_output_that_cannot_be_written_is_refused_first(trained: Path) -> None:
     message = refusal(trained, "--data", "nowhere.csv", "--output", "nowhere/p.csv")
     assert "--output: nowhere: cannot be written to" in message
+
+
+def test_an_output_that_is_no_file_is_not_replaced(trained: Path, tmp_path: Path) -> None:
+    words = ["--data", "named.csv", "--output"]
+    expected = predict(trained, *words[:2])[0]
+    link, file, pipe = (tmp_path / name for name in ("link", "file", "pipe"))
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    predict(trained, *words, str(link))
+    assert link.is_symlink() and file.read_text() == expected
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        predict(trained, *words, str(pipe))
+        assert reader.communicate()[0] == expected and pipe.is_fifo()
+    assert "expected a file, got a folder" in refusal(trained, *words, str(tmp_path))
 
 
 def test_inputs_are_not_overwritten(trained: Path) -> None:

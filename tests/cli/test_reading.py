@@ -121,6 +121,7 @@ HEADERS = {
     "all texts": ("cap,odor,kind\nx,a,e\nx,b,p\ny,a,e\ny,b,p\nx,b,e\n", ["cap", "odor", "kind"]),
     "texts and numbers, no header": ("vhigh,2,acc\nlow,3,acc\nlow,2,un\nvhigh,4,un\n", None),
     "y, no header": ("y,n,1\nn,y,2\ny,y,3\n", None),
+    "spaces in cells": ("w,h,class\n5 kg,1,a\n7 kg,2,b\n", ["w", "h", "class"]),
     "a label in the header": ("y,y2\n1,2\n3,4\n", ["y", "y2"]),
 }
 
@@ -187,6 +188,24 @@ def test_packed_files(suffix: str, pack: object, reader: str, tmp_path: Path) ->
     assert read(path).place(2).endswith("line 4")
 
 
+SIGNS = {
+    "currency": (["$5", "$1,250.50", "-$3", "7"], [5, 1250.5, -3, 7]),
+    "percent": (["12.5%", "3 %", "100%"], [12.5, 3, 100]),
+    "spaced": (["€ 5", "€ 6,000,000"], [5, 6e6]),
+    "thousands": (["1,234", "12,345", "17"], [1234, 12345, 17]),
+    "decimals": (["0,5", "1,234", "17"], [0.5, 1.234, 17]),
+    "gaps": (["-", "None", "N.A.", "5", "\\N", "#DIV/0!", "."], [*[None] * 3, 5, *[None] * 3]),
+    "texts": (["$5", "5 kg"], ["$5", "5 kg"]),
+}
+
+
+@pytest.mark.parametrize("how", SIGNS)
+def test_numbers_with_signs(how: str, reader: str, tmp_path: Path) -> None:
+    cells, numbers = SIGNS[how]
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f'"{cell}",1\n' for cell in cells))
+    assert values(read(tmp_path / "t.csv"))[0] == numbers
+
+
 def test_missing_values_numbers_and_texts(reader: str, tmp_path: Path) -> None:
     cells = "w,colour,flag\n1,red,TRUE\n?,NA,false\n, blue ,TRUE\nNA,red,?\n2.50,red,FALSE\n"
     (tmp_path / "table.csv").write_text(cells)
@@ -239,45 +258,6 @@ def test_parquet(tmp_path: Path) -> None:
         [1, 0, None],
         ["x", None, "y"],
     ]
-
-
-X = np.arange(12.0).reshape(4, 3)
-Y = np.array([0, 1, 2, 1])
-ARCHIVES = {
-    "X, y": {"X": X, "y": Y},
-    "positions": {"arr_0": X, "arr_1": Y},
-    "data, target": {"data": X.astype(np.float32), "target": Y.astype("U1")},
-    "images": {"x_train": X.reshape(4, 3, 1).astype(np.uint8), "y_train": Y[:, None]},
-    "one-hot": {"X": X, "Y": np.eye(3)[Y]},
-    "bytes": {"X": X, "labels": Y.astype("S1"), "other": np.array(["text"])},
-}
-
-
-@pytest.mark.parametrize("how", ARCHIVES)
-def test_archives(how: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "table.npz", **ARCHIVES[how])
-    table = read(tmp_path / "table.npz")
-    assert np.array_equal(np.array([column.values for column in table.columns]).T, X)
-    assert table.label.texts().cells() == ["0", "1", "2", "1"] and not table.held_out
-
-
-def test_an_archive_with_rows_to_test_on(tmp_path: Path) -> None:
-    np.savez(tmp_path / "t.npz", x_train=X, y_train=Y, x_test=X[:2] + 1, y_test=Y[:2])
-    table = read(tmp_path / "t.npz")
-    assert len(table) == 6 and table.held_out == 2
-    assert table.columns[0].values.tolist() == [0, 3, 6, 9, 1, 4]
-
-
-def test_sparse_archives(tmp_path: Path) -> None:
-    sparse = pytest.importorskip("scipy.sparse")
-    matrix = sparse.csr_matrix(X)
-    parts = {part: getattr(matrix, part) for part in ("data", "indices", "indptr", "shape")}
-    np.savez(tmp_path / "a.npz", labels=Y, **{f"attr_{name}": part for name, part in parts.items()})
-    sparse.save_npz(tmp_path / "b.npz", sparse.csc_matrix(X))
-    for name, labelled in (("a", True), ("b", False)):
-        table = read(tmp_path / f"{name}.npz")
-        assert np.array_equal(np.array([column.values for column in table.columns]).T, X)
-        assert (table.label is not None) == labelled
 
 
 def test_progress_is_shown_where_it_takes_a_while(

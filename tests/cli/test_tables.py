@@ -191,6 +191,17 @@ def test_missing_values_as_told(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_no_number_among_numbers_is_missing(tmp_path: Path) -> None:
+    """Among texts it is one of them."""
+    write_csv(tmp_path / "t.csv", "x,c,class", *["-,-,a", "$4,r,b", "NULL,r,a", "6,s,b"] * 3)
+    said = "columns: numbers without their signs: x; one-hot: c (3); missing values as the mean"
+    assert said in train(tmp_path, "--data", "t.csv")[0]
+    assert conversion(tmp_path)["c"]["levels"] == ["-", "r", "s"]
+    write_csv(tmp_path / "new.csv", "x,c", "N.A.,r")
+    words = ["--weights", "run/weights.npz", "--data", "new.csv"]
+    assert softstep("predict", *words, cwd=tmp_path)[0].count("\n") == 2
+
+
 def test_the_mean_is_that_of_the_rows_that_are_trained_on(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", "x,class", *["1,a", "NA,b", "3,a", "5,b"] * 3)
     train(tmp_path, "--data", "t.csv", "--test-fraction", "0.01")
@@ -229,6 +240,9 @@ def test_measured_numbers_are_no_classes(tmp_path: Path) -> None:
         "softstep train: error: t.csv, line 2: label column price (the last one, assumed): "
         "expected classes (whole numbers or texts), got 150 different numbers as 0: cut them into "
     )
+    write_csv(tmp_path / "t.csv", "w,id", *[f"{k % 7},id {k}" for k in range(50)])
+    _, stderr = train(tmp_path, "--data", "t.csv", status=2)
+    assert "expected classes of two rows or more, got 50 different labels in 50 rows" in stderr
     # As many, but they are there again and again, or count without a gap.
     write_csv(tmp_path / "u.csv", "w,class", *[f"{k % 7},{k % 120}" for k in range(240)])
     assert "120 classes: 0, 1, 2, 3" in train(tmp_path, "--data", "u.csv")[0]

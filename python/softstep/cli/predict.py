@@ -20,7 +20,7 @@ from softstep.cli.data.labels import encode_known
 from softstep.cli.data.options import add_reading, reading_of
 from softstep.cli.data.selection import tidied
 from softstep.cli.errors import InputError
-from softstep.cli.files.staging import staging_folder
+from softstep.cli.files.staging import staging_folder, writing
 from softstep.training.evaluation import logits_of
 from softstep.training.network import Floats
 
@@ -68,10 +68,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
     else:
         output = Path(args.output)
-        with staging_folder(output.parent) as staging:
-            with open(staging / output.name, "w", encoding="utf-8", newline="") as file:
-                rows.write(file)
-            os.replace(staging / output.name, output)
+        rows.save(output)
         print(f"written: {output} ({len(predictions)} rows)")
     if labels is not None:
         count = int(np.count_nonzero(labels >= 0))
@@ -88,11 +85,19 @@ def _check_output(args: argparse.Namespace) -> None:
     if args.output is None:
         return
     output = Path(args.output)
+    if output.is_dir():
+        raise InputError(f"--output: {output}: expected a file, got a folder")
     for source in (args.weights, args.data):
         if output.exists() and Path(source).exists() and output.samefile(source):
             raise InputError(f"--output: expected another file than the input {source}")
-    with staging_folder(output.parent):
-        pass
+    if not _is_stream(output):
+        with staging_folder(output.resolve().parent):
+            pass
+
+
+def _is_stream(output: Path) -> bool:
+    """Return whether it is a pipe or a device, which is written into and never replaced."""
+    return output.exists() and not output.is_file()
 
 
 def _probabilities(model: Weights, features: Floats) -> Floats:
@@ -114,6 +119,22 @@ class _Rows:
         self._predictions = predictions
         self._probabilities = probabilities
         self._others = [(column.name, column.texts().cells()) for column in aligned.others]
+
+    def save(self, output: Path) -> None:
+        """Write the lines to a file as a whole, or into a pipe or a device."""
+        with writing(output):
+            if _is_stream(output):
+                self._write_to(output)
+                return
+            # Of a link the file that it leads to.
+            target = output.resolve()
+            with staging_folder(target.parent) as staging:
+                self._write_to(staging / target.name)
+                os.replace(staging / target.name, target)
+
+    def _write_to(self, path: Path) -> None:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            self.write(file)
 
     def write(self, file: TextIO) -> None:
         """Write a header and a line per row: its number from 0 and what is known of it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softstep.cli.data.column import Column, Numbers, Texts, interpreted
+from softstep.cli.data.column import NO_NUMBER, Column, Numbers, Texts, interpreted
 from softstep.cli.data.conversion import Conversion, Feature, refuse_infinite
 from softstep.cli.data.label import refuse_column
 from softstep.cli.data.selection import refuse_odd
@@ -92,6 +92,8 @@ def _meant(table: Table, column: Column, feature: Feature, notes: list[str]) -> 
     """Return a column as the feature that it is."""
     if feature.levels is None:
         meant = interpreted(column)
+        if isinstance(meant, Texts) and all(text.lower() in NO_NUMBER for text in meant.levels):
+            meant = Numbers(column.name, np.full(len(column), np.nan))
         if isinstance(meant, Texts):
             refuse_odd(table, meant, "")
             row = int(np.argmax(~meant.missing()))

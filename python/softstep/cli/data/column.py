@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,18 @@ from numpy.typing import NDArray
 
 # What stands for a missing value; "None" does not, which is a category as often as not.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "NAN", "-nan", "NULL", "null", "?")
+# What stands for one among numbers, in any case; among texts it may be a category.
+NO_NUMBER = {
+    *(text.lower() for text in MISSING),
+    *("-", "--", "---", ".", "..", "*", "??", "n.a.", "n/d", "nd", "nat", "none", "nil", "missing"),
+    *("unknown", "undefined", "\\n", "(null)", "<null>", "-1.#ind", "1.#qnan"),
+    *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
+}
 TRUTHS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 # A column of texts with so large a part of numbers is one of numbers with mistakes in it.
 MOSTLY = 0.9
+# A currency or a percent sign, commas between thousands.
+MARKED = re.compile(r"([+-]?)[$€£¥]? ?([+-]?(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d+)?) ?%?")
 
 Codes = NDArray[np.int32]
 
@@ -111,18 +121,20 @@ class Texts:
         return self.recoded([level if count else None for level, count in pairs])
 
     def numbers(self) -> Numbers | None:
-        """Return the column as numbers, if all of its texts are numbers or truth values."""
-        if {level.lower() for level in self.levels} <= TRUTHS.keys():
-            values: list[float | None] = [TRUTHS[level.lower()] for level in self.levels]
+        """Return the column as numbers, if its texts are truth values, or numbers but for gaps."""
+        lower = [level.lower() for level in self.levels]
+        if set(lower) <= TRUTHS.keys():
+            values: list[float | None] = [TRUTHS[text] for text in lower]
         else:
-            values = [parsed(level) for level in self.levels]
-        if not self.levels or None in values:
+            values = [np.nan if text in NO_NUMBER else measured(text) for text in lower]
+        if None in values or set(lower) <= NO_NUMBER:
             return None
         return Numbers(self.name, np.array([*values, np.nan], np.float64)[self.codes])
 
     def odd_row(self) -> int | None:
         """Return the first row without a number, if nearly all of the others have one."""
-        good = np.array([*(parsed(level) is not None for level in self.levels), True])[self.codes]
+        found = [level.lower() in NO_NUMBER or measured(level) is not None for level in self.levels]
+        good = np.array([*found, True])[self.codes]
         present = ~self.missing()
         share = float(np.mean(good[present])) if present.any() else 1.0
         return int(np.argmin(good)) if MOSTLY <= share < 1 else None
@@ -150,6 +162,13 @@ def parsed(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def measured(text: str) -> float | None:
+    """Return the number that a text is, also one like 1,234 or $5 or 12.5 %, or None."""
+    number = parsed(text)
+    marked = MARKED.fullmatch(text) if number is None else None
+    return number if marked is None else parsed("".join(marked.groups()).replace(",", ""))
 
 
 def number_text(value: float) -> str:

@@ -156,7 +156,8 @@ def refuse_infinite(table: Table, column: Column) -> None:
     """Refuse an infinite number."""
     if isinstance(column, Numbers) and np.isinf(column.values).any():
         row = int(np.argmax(np.isinf(column.values)))
+        value = column.values[row]
         raise InputError(
             f"{table.place(row)}, column {column.name}: expected a finite number, got "
-            f"{column.values[row]}"
+            f"{value}: --missing-values {value} takes it for a missing one"
         )

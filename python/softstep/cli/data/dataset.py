@@ -10,11 +10,11 @@ from softstep.cli.data.arff import read_arff
 from softstep.cli.data.arrays import read_arrays
 from softstep.cli.data.column import Numbers
 from softstep.cli.data.dialect import Reading
+from softstep.cli.data.kind import ARFF, ARRAYS, PARQUET, kind_of
 from softstep.cli.data.parquet import read_parquet
 from softstep.cli.data.source import Source
 from softstep.cli.data.table import Table
 from softstep.cli.data.text import read_text
-from softstep.cli.errors import InputError
 from softstep.cli.extras import demo_module
 
 DATA_HELP = """\
@@ -24,12 +24,7 @@ data:
                commas, semicolons, tabs or spaces, with a header line or without; .arff; .parquet;
                .npz with arrays X and y (or x_train and y_train, arr_0 and arr_1, sparse ones);
                text also packed as .gz, .bz2, .xz, .zip
-  -            a text table on standard input"""
-BINARY = {
-    ".xls": "a spreadsheet", ".xlsx": "a spreadsheet", ".ods": "a spreadsheet",
-    ".json": "JSON", ".pkl": "a pickle", ".pickle": "a pickle", ".mat": "MATLAB's format",
-    ".h5": "HDF5", ".hdf5": "HDF5",
-}  # fmt: skip
+  -            any of them on standard input"""
 
 
 def read_table(
@@ -47,16 +42,12 @@ def read_table(
     if data == "digits":
         return _read_digits()
     source = Source.of(data)
-    if source.suffix in BINARY:
-        raise InputError(
-            f"{data}: expected a table of text, .parquet or .npz, got {BINARY[source.suffix]}: "
-            f"save it as .csv"
-        )
-    if source.suffix in (".npz", ".npy"):
+    kind = kind_of(source)
+    if kind == ARRAYS:
         return read_arrays(source)
-    if source.suffix == ".parquet":
+    if kind == PARQUET:
         return read_parquet(source)
-    if source.suffix == ".arff":
+    if kind == ARFF:
         return read_arff(source, reading, quiet)
     return read_text(source, reading, known, quiet, others_as_texts)
 

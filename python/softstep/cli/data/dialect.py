@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softstep.cli.data.column import parsed
+from softstep.cli.data.column import measured, parsed
 from softstep.cli.errors import InputError
 
 # Bytes and lines at the start of a file that it is judged by.
@@ -111,7 +111,7 @@ def find_dialect(
         re.search(rf"{re.escape(separator)} |[^\s] +{re.escape(separator)}|^ | $", line)
         for line in table
     )
-    comma = separator != "," and _decimal_comma(cells)
+    comma = _decimal_comma(cells, separator)
     return Dialect(encoding, separator, comment, quote, padded, comma, skipped), lines[skipped:]
 
 
@@ -188,6 +188,8 @@ def _separator(lines: Sequence[str]) -> str:
             regular = count >= 0.9 * (len(rows) - 1)
             scores[separator] = (
                 regular,
+                # The spaces within some cells are in each row as well.
+                len(rows[0]) == width,
                 round(numbers / max(1, len(cells)), 2),
                 separator != SPACES,
             )
@@ -204,8 +206,10 @@ def _quote(lines: Sequence[str], separator: str) -> str:
     return "'" if begins == ends and any(begins) else '"'
 
 
-def _decimal_comma(cells: Sequence[str]) -> bool:
+def _decimal_comma(cells: Sequence[str], separator: str) -> bool:
     """Return whether numbers have a comma and none a point."""
-    commas = sum(bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
+    commas = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
     points = sum("." in cell and parsed(cell) is not None for cell in cells)
-    return commas > 0 and points == 0
+    # Between quotes a comma is one between thousands, unless it cannot be.
+    grouped = separator == "," and all(measured(cell) is not None for cell in commas)
+    return bool(commas) and points == 0 and not grouped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from softstep.cli.data.column import MISSING, parsed
+from softstep.cli.data.column import MISSING, measured, parsed
 from softstep.cli.data.dialect import Dialect, Reading, cut, is_comment
 
 Rows = Sequence[Sequence[str]]
@@ -97,8 +97,8 @@ def _vote(cell: str, column: Sequence[str]) -> int:
     present = [other for other in column if other not in MISSING]
     if not present or cell in MISSING:
         return 0
-    numbers = sum(parsed(other) is not None for other in present)
-    if parsed(cell) is not None:
+    numbers = sum(measured(other) is not None for other in present)
+    if measured(cell) is not None:
         return -1
     if numbers > len(present) / 2:
         return 1

@@ -64,6 +64,12 @@ def refuse_rare(table: Table, label: Label, labels: Indices, classes: Sequence[s
     if not few.size:
         return
     row = int(np.argmax(labels == few[0]))
+    if len(few) > ROWS_EACH and 2 * len(few) > len(labels):
+        raise InputError(
+            f"{table.place(row)}: label {label}: expected classes of two rows or more, got "
+            f"{len(classes)} different labels in {len(labels)} rows, as of names or numbers of "
+            f"rows; {OPTION}"
+        )
     others = f", as have {len(few) - 1} more classes" if len(few) > 1 else ""
     raise InputError(
         f"{table.place(row)}: label {label}: expected two rows or more of every class (one to "

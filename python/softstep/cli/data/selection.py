@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from softstep.cli.data.column import MISSING, TRUTHS, Column, Numbers, Texts, interpreted
+from softstep.cli.data.column import (
+    MISSING,
+    NO_NUMBER,
+    TRUTHS,
+    Column,
+    Numbers,
+    Texts,
+    interpreted,
+    parsed,
+)
 from softstep.cli.data.label import GIVEN, LABEL_NAMES, Label, find_label
 from softstep.cli.data.suspicion import counts
 from softstep.cli.data.table import Table
@@ -78,7 +87,7 @@ def select(table: Table, choices: Choices) -> Selection:
     if not features.columns:
         raise InputError(
             f"{table.source}: expected features beside the label {label.name}, got none "
-            f"that can be used ({changes})"
+            f"that can be used{f' ({changes})' if changes.kinds else ''}"
         )
     return Selection(features, label, changes)
 
@@ -176,11 +185,12 @@ def _interpreted(table: Table, label: Label, kept: set[str], changes: Changes) -
                     "left out", f"{column.name} (texts that differ in {levels} of {present} rows)"
                 )
                 continue
-        elif (
-            isinstance(column, Texts)
-            and {level.lower() for level in column.levels} <= TRUTHS.keys()
-        ):
-            changes.add("as 1 and 0", column.name)
+        elif isinstance(column, Texts):
+            texts = {level.lower() for level in column.levels}
+            if texts <= TRUTHS.keys():
+                changes.add("as 1 and 0", column.name)
+            elif any(parsed(text) is None for text in texts - NO_NUMBER):
+                changes.add("numbers without their signs", column.name)
         columns.append(meant)
     return replace(table, columns=tuple(columns))
 

@@ -87,6 +87,9 @@ def _columns(
     except ImportError:
         note = 'read by Python, slowly: pip install "softstep[demo]" brings polars'
         return read_slow(lines, header.names), [note]
+    if lines.dialect.decimal_comma and lines.dialect.separator == ",":
+        # Which polars refuses.
+        return read_slow(lines, header.names), []
     with open_bytes(f"reading {lines.source.name}", lines.source.size(), quiet) as progress:
         try:
             return read_fast(polars, lines, header.names, texts, progress), []
