@@ -1,5 +1,7 @@
 #include "bindings/numbers.hpp"
 
+#include <cmath>
+
 namespace softstep::bindings {
 
 std::string type_text(const py::handle& object) {
@@ -46,6 +48,14 @@ bool as_flag(const py::handle& object) {
 }
 
 std::string number_text(double value) { return py::str(py::float_(value)); }
+
+double as_above_zero(const py::handle& object, const char* name, bool infinite) {
+  const double value = as_number(object, name);
+  if (!(value > 0 && (infinite || std::isfinite(value))))
+    throw py::value_error(std::string(name) + ": expected a " + (infinite ? "" : "finite ") +
+                          "number above 0, got " + number_text(value));
+  return value;
+}
 
 double as_temperature(const py::handle& object) {
   const double temperature = as_number(object, "temperature");

@@ -1,13 +1,15 @@
 // The steps of SGD and AdamW: a list of NumPy arrays with all that is known of it before a step.
 #include "ops/optimizer.hpp"
+#include "bindings/fastcall.hpp"
 #include "bindings/gil.hpp"
 #include "bindings/optimizer_group.hpp"
 #include "bindings/optimizer_slots.hpp"
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
-#include <cmath>
 #include <optional>
 
 namespace softstep::bindings {
@@ -31,22 +33,37 @@ public:
       throw py::value_error("counts: expected a writeable int64 array, one for each parameter");
   }
 
+  ops::Rule rule() const { return rule_; }
+
+  // Whether every group has the states that its options ask for.
+  bool has_states(const py::tuple& groups) const {
+    std::vector<std::size_t> states;
+    for (const py::handle options : groups)
+      states.push_back(states_of(rule_, as_group(options)));
+    return std::all_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+      return slot.group >= states.size() || slot.has_states(states[slot.group]);
+    });
+  }
+
   py::tuple step(const py::list& grads, const UpdateGroups& groups, std::optional<double> max_norm,
                  bool skip_nonfinite, double grad_scale, bool zero_grads,
                  std::optional<std::uint64_t> seed, std::uint64_t step,
                  std::optional<std::pair<double, bool>> norm) {
-    const Busy busy(busy_);
-    ops::UpdateRequest request{{},         max_norm, skip_nonfinite, grad_scale,
-                               zero_grads, seed,     step,           {}};
-    if (norm)
-      request.norm = {norm->first, norm->second};
     if (groups.rule != rule_)
       throw py::value_error("groups: expected numbers of the plan's rule");
-    request.groups = groups.groups;
+    ops::UpdateRequest request{groups.groups, max_norm, skip_nonfinite, grad_scale,
+                               zero_grads,    seed,     step,           {}};
+    if (norm)
+      request.norm = {norm->first, norm->second};
+    return run(py::tuple(grads), request);
+  }
+
+  // The gradients are held until the end: other threads may change the list that they were in.
+  py::tuple run(const py::tuple& grads, const ops::UpdateRequest& request) {
+    const Busy busy(busy_);
     require_states(request);
     require_unchanged();
-    const py::tuple held(grads); // until the end: other threads may change the list
-    accept(held, zero_grads);
+    accept(grads, request.zero_grads);
     std::int64_t* counts = counts_.mutable_data();
     ops::UpdateResult result;
     {
@@ -72,9 +89,8 @@ private:
     for (const Slot& slot : slots_) {
       if (slot.group >= request.groups.size())
         throw py::value_error("groups: expected the numbers of each group");
-      for (std::size_t j = 0; j < request.groups[slot.group].states; ++j)
-        if (!slot.has[ops::kState + j])
-          throw py::value_error("groups: expected the states that their numbers ask for");
+      if (!slot.has_states(request.groups[slot.group].states))
+        throw py::value_error("groups: expected the states that their numbers ask for");
     }
   }
 
@@ -202,10 +218,67 @@ private:
   std::atomic_flag busy_;
 };
 
+enum StepArgument : std::size_t {
+  kPlan,
+  kGrads,
+  kGroups,
+  kKept,
+  kStep,
+  kLr,
+  kMaxNorm,
+  kSkipNonfinite,
+  kGradScale,
+  kZeroGrads,
+  kSeed,
+  kStepArguments
+};
+Arguments<kStepArguments>::Names step_names; // with the module
+
+// A step under the options of groups as they are now. None: the plan lacks states that they ask
+// for, nothing has been done, and no schedule asked.
+py::object step_of(const Arguments<kStepArguments>& given) {
+  std::array<py::handle, kStepArguments> of;
+  for (std::size_t k = 0; k < kStepArguments; ++k)
+    of[k] = given.required(step_names, k);
+  const auto given_groups = of[kGroups].cast<py::list>();
+  check_params(given_groups, of[kKept].cast<py::list>());
+  if (of[kPlan].is_none())
+    return py::none();
+  auto& plan = of[kPlan].cast<UpdatePlan&>();
+  const py::tuple groups(given_groups);
+  if (!plan.has_states(groups))
+    return py::none();
+  ops::UpdateRequest request{};
+  request.groups = numbers_of(plan.rule(), groups, of[kStep], of[kLr]);
+  if (!of[kMaxNorm].is_none())
+    request.max_norm = as_above_zero(of[kMaxNorm], "max_norm", true);
+  request.skip_nonfinite = as_flag(of[kSkipNonfinite]);
+  request.grad_scale = as_above_zero(of[kGradScale], "grad_scale");
+  request.zero_grads = as_flag(of[kZeroGrads]);
+  if (!of[kSeed].is_none())
+    request.seed = of[kSeed].cast<std::uint64_t>();
+  request.step = of[kStep].cast<std::uint64_t>();
+  const auto grads = py::reinterpret_steal<py::object>(PySequence_Tuple(of[kGrads].ptr()));
+  if (!grads)
+    throw py::error_already_set();
+  return plan.run(py::reinterpret_borrow<py::tuple>(grads), request);
+}
+
+PyObject* step_fastcall(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
+  return to_python(
+      [&] { return step_of(Arguments<kStepArguments>(step_names, values, count, keywords)); });
+}
+
 } // namespace
 
 void register_optimizer(py::module_& m) {
   register_update_groups(m);
+  step_names = interned_names<kStepArguments>({"plan", "grads", "groups", "kept", "step", "lr",
+                                               "max_norm", "skip_nonfinite", "grad_scale",
+                                               "zero_grads", "seed"});
+  define(m, "optimizer_step", &step_fastcall, "A step, or None where the plan lacks states.");
+  m.def("above_zero", &as_above_zero, py::arg("value"), py::arg("name"),
+        py::arg("infinite") = false);
   m.def("check_parameters", &check_parameters, py::arg("params"), py::arg("bfloat16_bits"));
   py::class_<UpdatePlan>(m, "UpdatePlan")
       .def(

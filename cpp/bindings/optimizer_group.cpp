@@ -27,13 +27,16 @@ const Keys* keys = nullptr; // made with the module
 
 // Null where there is none.
 py::object item(const py::dict& options, const Key& key) {
-  auto value = py::reinterpret_steal<py::object>(PyObject_GetItem(options.ptr(), key.object));
-  if (value)
-    return value;
-  if (!PyErr_ExceptionMatches(PyExc_KeyError))
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* value = nullptr;
+  PyDict_GetItemRef(options.ptr(), key.object, &value);
+#else
+  PyObject* value = PyDict_GetItemWithError(options.ptr(), key.object);
+  Py_XINCREF(value);
+#endif
+  if (!value && PyErr_Occurred())
     throw py::error_already_set();
-  PyErr_Clear();
-  return value;
+  return py::reinterpret_steal<py::object>(value);
 }
 
 py::object option(const py::dict& options, const Key& key) {
@@ -128,13 +131,11 @@ ops::UpdateGroup group_of(ops::Rule rule, const py::dict& options, const py::han
   group.min_decay_ndim =
       as_integer(option(options, keys->min_decay_ndim), keys->min_decay_ndim.name);
   check_decay(group);
-  if (rule == ops::Rule::kSgd) {
+  if (rule == ops::Rule::kSgd)
     group.sgd = sgd_of(options);
-    group.states = group.sgd.momentum != 0 ? 1 : 0;
-  } else {
+  else
     group.adamw = adamw_of(options);
-    group.states = group.adamw.amsgrad ? 3 : 2;
-  }
+  group.states = states_of(rule, options);
   return group;
 }
 
@@ -147,6 +148,8 @@ bool same_arrays(const py::dict& group, const py::list& kept) {
   return std::equal(items.begin(), items.end(), kept_items.begin(), kept_items.end(),
                     [](const py::handle& a, const py::handle& b) { return a.is(b); });
 }
+
+} // namespace
 
 void check_params(const py::list& given_groups, const py::list& given_kept) {
   const py::tuple groups(given_groups), kept(given_kept);
@@ -161,18 +164,35 @@ void check_params(const py::list& given_groups, const py::list& given_kept) {
         "in their order; options may change, for other params make another optimizer");
 }
 
-UpdateGroups groups_of(const py::handle& rule, const py::list& groups, const py::handle& step,
+py::dict as_group(const py::handle& options) {
+  if (!py::isinstance<py::dict>(options))
+    throw py::type_error("groups: expected a list of dicts");
+  return py::reinterpret_borrow<py::dict>(options);
+}
+
+std::size_t states_of(ops::Rule rule, const py::dict& options) {
+  if (rule == ops::Rule::kSgd)
+    return not_negative(options, keys->momentum) != 0 ? 1 : 0;
+  return flag(options, keys->amsgrad) ? 3 : 2;
+}
+
+std::vector<ops::UpdateGroup> numbers_of(ops::Rule rule, const py::tuple& groups,
+                                         const py::handle& step, const py::handle& lr) {
+  std::vector<ops::UpdateGroup> numbers;
+  numbers.reserve(groups.size());
+  for (const py::handle options : groups)
+    numbers.push_back(group_of(rule, as_group(options), step, lr));
+  return numbers;
+}
+
+namespace {
+
+UpdateGroups groups_of(const py::handle& name, const py::list& groups, const py::handle& step,
                        const py::handle& lr, const std::optional<py::list>& kept) {
   if (kept)
     check_params(groups, *kept);
-  UpdateGroups numbers{rule_of(rule), {}};
-  for (const py::handle options : py::tuple(groups)) {
-    if (!py::isinstance<py::dict>(options))
-      throw py::type_error("groups: expected a list of dicts");
-    numbers.groups.push_back(
-        group_of(numbers.rule, py::reinterpret_borrow<py::dict>(options), step, lr));
-  }
-  return numbers;
+  const ops::Rule rule = rule_of(name);
+  return {rule, numbers_of(rule, py::tuple(groups), step, lr)};
 }
 
 // Every number: ranks compare it.

@@ -15,6 +15,15 @@ struct UpdateGroups {
   std::vector<ops::UpdateGroup> groups;
 };
 
+// How many states each group's options ask for; asks no schedule.
+std::size_t states_of(ops::Rule rule, const py::dict& options);
+
+// The numbers of a step of groups whose "params" must be those that were kept.
+std::vector<ops::UpdateGroup> numbers_of(ops::Rule rule, const py::tuple& groups,
+                                         const py::handle& step, const py::handle& lr);
+void check_params(const py::list& groups, const py::list& kept);
+py::dict as_group(const py::handle& options);
+
 void register_update_groups(py::module_& m);
 
 } // namespace softstep::bindings

@@ -3,7 +3,9 @@
 
 #include "bindings/optimizer_arrays.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 namespace softstep::bindings {
@@ -14,6 +16,10 @@ struct Slot {
   ops::Storage storage, state_storage;
   std::size_t group;
   Known known; // of the parameter
+
+  bool has_states(std::size_t count) const {
+    return std::all_of(has + ops::kState, has + ops::kState + count, std::identity{});
+  }
 };
 
 // Refuses what no step could update.

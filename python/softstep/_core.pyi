@@ -1,5 +1,6 @@
 """The compiled extension: what the thin Python functions call with every argument given."""
 
+from collections.abc import Sequence
 from typing import Any, type_check_only
 
 import numpy as np
@@ -158,6 +159,7 @@ class CrossEntropyCall(metaclass=pybind11_type):
         probabilities: FloatArray | None = ...,
     ) -> Any: ...
 
+def above_zero(value: object, name: str, infinite: bool = False) -> float: ...
 def check_parameters(params: list[FloatArray], bfloat16_bits: bool) -> None: ...
 def check_params(groups: list[dict[str, Any]], kept: list[list[FloatArray]]) -> None: ...
 
@@ -202,6 +204,19 @@ class UpdatePlan(metaclass=pybind11_type):
         norm: tuple[float, bool] | None = None,
     ) -> tuple[float | None, bool]: ...
 
+def optimizer_step(
+    plan: UpdatePlan | None,
+    grads: Sequence[FloatArray | None],
+    groups: list[dict[str, Any]],
+    kept: list[list[FloatArray]],
+    step: int,
+    lr: float | None,
+    max_norm: float | None,
+    skip_nonfinite: bool,
+    grad_scale: float,
+    zero_grads: bool,
+    seed: int | None,
+) -> tuple[float | None, bool] | None: ...
 def sum_of_squares(arrays: list[FloatArray]) -> float: ...
 
 # Runtime

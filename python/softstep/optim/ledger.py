@@ -36,6 +36,8 @@ class Ledger:
     rule : Rule
     groups : list of dict
         "params" and the options of each.
+    kept : list of list of ndarray
+        The "params" that each must keep.
     params : list of ndarray
         Those of all groups in a row.
     group_of : list of int
@@ -56,7 +58,7 @@ class Ledger:
     ) -> None:
         self.rule, self.precision = rule, precision
         self.groups = _groups(params, defaults)
-        self._kept = [list(group["params"]) for group in self.groups]
+        self.kept = [list(group["params"]) for group in self.groups]
         self.params = [p for group in self.groups for p in group["params"]]
         self.group_of = [i for i, group in enumerate(self.groups) for _ in group["params"]]
         self.counts: NDArray[np.int64] = np.zeros(len(self.params), np.int64)
@@ -74,7 +76,7 @@ class Ledger:
 
         `lr` stands for the rate of every group; without a step no schedule is called.
         """
-        return _core.UpdateGroups(self.rule.name, self.groups, step, lr, self._kept)
+        return _core.UpdateGroups(self.rule.name, self.groups, step, lr, self.kept)
 
     def count(self, numbers: _core.UpdateGroups, active: Container[int]) -> None:
         """Count a step that the extension has not counted, of the parameters that are active."""
@@ -94,12 +96,12 @@ class Ledger:
 
     def head(self) -> dict[str, Any]:
         """Return what a state dict has beside arrays."""
-        _core.check_params(self.groups, self._kept)
+        _core.check_params(self.groups, self.kept)
         return {"step": self.steps, "seed": self.seed, **saved.flat_groups(self.groups)}
 
     def loaded(self, state: Mapping[str, Any]) -> Loaded:
         """Read a state dict, and check that it fits."""
-        _core.check_params(self.groups, self._kept)
+        _core.check_params(self.groups, self.kept)
         flat = saved.flattened(state)
         groups = saved.loaded_groups(self.groups, flat)
         held = _core.UpdateGroups(self.rule.name, groups).states

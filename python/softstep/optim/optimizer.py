@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import gt
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,9 +11,9 @@ import numpy as np
 import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.optim import state as saved
-from softstep.optim.alone import alone
+from softstep.optim.alone import alone, enter
 from softstep.optim.ledger import Group, Ledger, Params
-from softstep.optim.options import Precision, Schedule, above_zero, norm_limit
+from softstep.optim.options import Precision, Schedule, norm_limit
 from softstep.optim.rules import Rule
 
 
@@ -41,6 +40,9 @@ class StepResult(NamedTuple):
 
     norm: float | None
     skipped: bool
+
+
+_STEPPED = StepResult(None, False)  # of nearly every step: to make it takes longer than to check
 
 
 class Optimizer:
@@ -116,7 +118,6 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = rate
 
-    @alone
     def step(
         self,
         grads: Sequence[FloatArray | None],
@@ -151,25 +152,34 @@ class Optimizer:
         RuntimeError
             While another thread is in a step of this optimizer, or in its state.
         """
-        ledger = self.ledger
-        numbers = ledger.numbers(ledger.steps, lr)
-        plan, states = self._plan, numbers.states
-        if plan is None or any(map(gt, states, ledger.held)):
-            plan = self._planned(list(map(max, states, ledger.held)))
-            ledger.hold(states)
-        norm, skipped = plan.step(
-            list(grads),
-            numbers,
-            norm_limit(self.max_norm),
-            self.skip_nonfinite,
-            above_zero("grad_scale", grad_scale),
-            zero_grads,
-            ledger.seed if ledger.precision.stochastic_rounding else None,
-            ledger.steps,
-        )
-        if not skipped:
-            ledger.steps += 1
-        return StepResult(norm, skipped)
+        ledger, lock = self.ledger, self.lock
+        enter(lock, "step")
+        try:
+            # None: states are missing that the options ask for.
+            while (
+                result := _core.optimizer_step(
+                    self._plan,
+                    grads,
+                    ledger.groups,
+                    ledger.kept,
+                    ledger.steps,
+                    lr,
+                    self.max_norm,
+                    self.skip_nonfinite,
+                    grad_scale,
+                    zero_grads,
+                    ledger.seed if ledger.precision.stochastic_rounding else None,
+                )
+            ) is None:
+                states = ledger.numbers().states
+                self._planned(list(map(max, states, ledger.held)))
+                ledger.hold(states)
+            norm, skipped = result
+            if not skipped:
+                ledger.steps += 1
+        finally:
+            lock.release()
+        return _STEPPED if norm is None else StepResult(norm, skipped)
 
     @alone
     def state_dict(self) -> dict[str, Any]:

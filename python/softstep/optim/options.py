@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+import softstep._core as _core
 from softstep._typing import FloatArray
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -23,18 +24,9 @@ def not_negative(name: str, value: float) -> float:
     return number
 
 
-def above_zero(name: str, value: float, *, infinite: bool = False) -> float:
-    """Return the number above 0 that an argument must be."""
-    number = float(value)
-    if not (number > 0 and (infinite or math.isfinite(number))):
-        finite = "" if infinite else "finite "
-        raise ValueError(f"{name}: expected a {finite}number above 0, got {number}")
-    return number
-
-
 def norm_limit(max_norm: float | None) -> float | None:
     """Return the number that the norm is clipped to, if any."""
-    return None if max_norm is None else above_zero("max_norm", max_norm, infinite=True)
+    return None if max_norm is None else _core.above_zero(max_norm, "max_norm", infinite=True)
 
 
 def check_rounding(master: bool, stochastic_rounding: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+import softstep._core as _core
 from softstep._typing import FloatArray
 from softstep.distributed.engines.agreement import Agreement, checksum
 from softstep.distributed.engines.communicator import Communicator
@@ -15,7 +16,7 @@ from softstep.distributed.optim.pieces import Owned, Pieces
 from softstep.distributed.optim.whole import checked, identity
 from softstep.optim.ledger import Group, Params
 from softstep.optim.optimizer import Optimizer, StepResult
-from softstep.optim.options import above_zero, norm_limit
+from softstep.optim.options import norm_limit
 from softstep.optim.state import path
 
 
@@ -72,7 +73,7 @@ class Shards:
         try:
             numbers = whole.ledger.numbers(whole.steps, lr)
             limit = norm_limit(whole.max_norm)
-            divisor = above_zero("grad_scale", grad_scale)
+            divisor = _core.above_zero(grad_scale, "grad_scale")
             given = self._given(grads, zero_grads)
             meaning = list(given), numbers, limit, whole.skip_nonfinite, divisor, whole.steps
             same = checksum(meaning)
