@@ -60,7 +60,8 @@ def cross_entropy(
     extra: tuple[str, ...] | None = ...,
     with_gradient: bool = ...,
     out: FloatArray | None = ...,
-    **options: Any,
+    *options: Any,
+    **options_by_name: Any,
 ) -> tuple[Any, ...]: ...
 def cross_entropy_numbers(by_class: bool = ..., **options: Any) -> dict[str, float]: ...
 def squared_error(

@@ -46,14 +46,14 @@ def evaluate(
     loss, gradient, *more = _core.cross_entropy(
         x,
         view(target),
-        axis=axis,
-        target_probabilities=None if probabilities is None else view(probabilities),
-        weight=None if weight is None else view(weight),
-        sample_weight=None if sample_weight is None else view(sample_weight),
-        **options._asdict(),
-        extra=extra or None,
-        with_gradient=grad_logits,
-        out=out,
+        axis,
+        None if probabilities is None else view(probabilities),
+        None if weight is None else view(weight),
+        None if sample_weight is None else view(sample_weight),
+        extra or None,
+        grad_logits,
+        out,
+        *options,
     )
     if inplace and grad_logits:
         torch.autograd.graph.increment_version(logits)
