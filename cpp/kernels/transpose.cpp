@@ -2,6 +2,9 @@
 #include "families.hpp"
 #include "math.hpp"
 
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace softstep::KERNEL_ISA {
@@ -63,16 +66,60 @@ template <class T, Size kBytes> struct Square {
   }
 };
 
-// kCols elements, by words: a part of a vector would be put together in memory, and its load wait.
+// The first bytes of a row as a number, and back. Six are two words that overlap: a number that is
+// put together in memory makes its load wait.
+template <Size kBytes>
+using Word = std::conditional_t<kBytes == 2, std::uint16_t,
+                                std::conditional_t<kBytes == 4, std::uint32_t, std::uint64_t>>;
+
+template <Size kBytes> SOFTSTEP_INLINE std::uint64_t load_word(const char* from) {
+  if constexpr (kBytes == 6) {
+    return load_word<4>(from) | load_word<4>(from + 2) << 16;
+  } else {
+    Word<kBytes> word;
+    std::memcpy(&word, from, kBytes);
+    return word;
+  }
+}
+template <Size kBytes> SOFTSTEP_INLINE void store_word(char* to, std::uint64_t bytes) {
+  if constexpr (kBytes == 6) {
+    store_word<4>(to, bytes);
+    store_word<4>(to + 2, bytes >> 16);
+  } else {
+    const auto word = static_cast<Word<kBytes>>(bytes);
+    std::memcpy(to, &word, kBytes);
+  }
+}
+
+// kCols elements in 16 bytes.
+using Words [[gnu::vector_size(kSquareBytes)]] = std::uint64_t;
+constexpr Size kWordBytes = sizeof(std::uint64_t);
+
 template <class T, Size kCols>
-SOFTSTEP_INLINE Block<T, kSquareBytes> load_square_row(const T* from) {
-  constexpr std::size_t kBytes = kCols * sizeof(T), kWord = sizeof(std::int64_t);
-  using Words [[gnu::vector_size(kSquareBytes)]] = std::int64_t;
-  std::int64_t low = 0, high = 0;
-  std::memcpy(&low, from, kBytes < kWord ? kBytes : kWord);
-  if constexpr (kBytes > kWord)
-    std::memcpy(&high, reinterpret_cast<const char*>(from) + kWord, kBytes - kWord);
-  return reinterpret_cast<Block<T, kSquareBytes>>(Words{low, high});
+SOFTSTEP_INLINE Block<T, kSquareBytes> load_square_row(const T* row) {
+  constexpr Size kBytes = kCols * static_cast<Size>(sizeof(T));
+  const char* from = reinterpret_cast<const char*>(row);
+  Words words{};
+  if constexpr (kBytes <= kWordBytes)
+    words[0] = load_word<kBytes>(from);
+  else
+    words = Words{load_word<kWordBytes>(from), load_word<kBytes - kWordBytes>(from + kWordBytes)};
+  return reinterpret_cast<Block<T, kSquareBytes>>(words);
+}
+
+template <class T, Size kCols>
+SOFTSTEP_INLINE void store_square_row(T* row, Block<T, kSquareBytes> v) {
+  constexpr Size kBytes = kCols * static_cast<Size>(sizeof(T));
+  char* to = reinterpret_cast<char*>(row);
+  const auto words = reinterpret_cast<Words>(v);
+  if constexpr (kBytes == kSquareBytes)
+    std::memcpy(to, &v, sizeof v);
+  else if constexpr (kBytes <= kWordBytes)
+    store_word<kBytes>(to, words[0]);
+  else {
+    store_word<kWordBytes>(to, words[0]);
+    store_word<kBytes - kWordBytes>(to + kWordBytes, words[1]);
+  }
 }
 
 // One vector from every kSide-th row on; kCols elements of each are there to be read.
@@ -93,7 +140,7 @@ SOFTSTEP_INLINE Block<T, kBytes> load_rows(const T* from, Size stride) {
 template <class T, Size kBytes, Size kCols>
 SOFTSTEP_INLINE void store_rows(T* to, Size stride, Block<T, kBytes> v) {
   if constexpr (kBytes == kSquareBytes) {
-    std::memcpy(to, &v, kCols * sizeof(T));
+    store_square_row<T, kCols>(to, v);
   } else {
     constexpr int half = static_cast<int>(kBytes / 2 / static_cast<Size>(sizeof(T)));
     [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
