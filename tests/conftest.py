@@ -52,7 +52,8 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 def seed_torch(request: pytest.FixtureRequest) -> None:
     """PyTorch draws from one generator of the process, whose state no test knows."""
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(zlib.crc32(request.node.name.encode()) + request.config.getoption("--seed"))
+        seed = request.config.getoption("--seed")
+        torch.manual_seed(zlib.crc32(request.node.name.encode()) + seed)
 
 
 @pytest.fixture

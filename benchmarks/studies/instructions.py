@@ -4,9 +4,9 @@
 
 The argument is a folder that has a built package. Each case is called once, as in a training loop:
 the caches hold other things. Counted are instructions, and lines of 64 bytes that come from memory,
-both of the whole call, from Python's bytecode to the result, less those of
-a call of nothing. `--record` appends them to the history, whose last two records are printed. Needs
-valgrind and a C compiler; valgrind knows no AVX-512: the kernels are those of x86_64_v3.
+both of the whole call, from Python's bytecode to the result, less those of a call of nothing.
+`--record` appends them to the history, whose last two records are printed. Needs valgrind and a C
+compiler. Valgrind knows no AVX-512: the kernels are those of x86_64_v3.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def counted(folder: Path) -> dict[str, dict[str, int]]:
     """Run the child under valgrind and read the counts of its calls."""
     with tempfile.TemporaryDirectory() as made:
         library, out = Path(made, "marks.so"), Path(made, "out")
-        compiler = [os.environ.get("CC", "cc"), "-xc", "-", "-shared", "-fPIC", "-O1", "-o", library]
-        subprocess.run(compiler, input=MARKS, text=True, check=True)
+        options = ["-xc", "-", "-shared", "-fPIC", "-O1", "-o", str(library)]
+        command = [os.environ.get("CC", "cc"), *options]
+        subprocess.run(command, input=MARKS, text=True, check=True)
         simulated = [
             "valgrind",
             "--tool=callgrind",
@@ -116,7 +117,7 @@ def counted(folder: Path) -> dict[str, dict[str, int]]:
         child_command = [sys.executable, __file__, "--child", str(library)]
         subprocess.run([*simulated, *child_command], check=True, env=environment)
         found = {}
-        for dump in sorted(Path(made).glob("out.*")):
+        for dump in sorted(Path(made).glob("out.*"), key=lambda dump: int(dump.suffix[1:])):
             text = dump.read_text()
             name = re.search(r"desc: Trigger: Client Request: (.*)", text)
             events = re.search(r"^events: (.*)$", text, re.MULTILINE)

@@ -273,9 +273,9 @@ PyObject* step_fastcall(PyObject*, PyObject* const* values, Py_ssize_t count, Py
 
 void register_optimizer(py::module_& m) {
   register_update_groups(m);
-  step_names = interned_names<kStepArguments>({"plan", "grads", "groups", "kept", "step", "lr",
-                                               "max_norm", "skip_nonfinite", "grad_scale",
-                                               "zero_grads", "seed"});
+  step_names =
+      interned_names<kStepArguments>({"plan", "grads", "groups", "kept", "step", "lr", "max_norm",
+                                      "skip_nonfinite", "grad_scale", "zero_grads", "seed"});
   define(m, "optimizer_step", &step_fastcall, "A step, or None where the plan lacks states.");
   m.def("above_zero", &as_above_zero, py::arg("value"), py::arg("name"),
         py::arg("infinite") = false);

@@ -60,7 +60,7 @@ template <class S> Size lane_classes(const CrossEntropyTask<S>& task) noexcept {
   constexpr bool kWide = kVectorBytes == 64;
   if (!takes_groups(task))
     return 64;
-  return kKeepsExponentials<S> ? (kWide ? 32 : 20) : (kWide ? 24 : 12);
+  return kKeepsExponentials<S> ? (kWide ? 32 : 28) : (kWide ? 24 : 21);
 }
 
 template <class S>

@@ -96,8 +96,8 @@ def test_python_blocks_of_a_page(
             pytest.importorskip(f"softstep.{front_end}", exc_type=ImportError)
             if front_end in ("torch", "transformers"):
                 request.getfixturevalue("one_torch_thread")
-        for other in re.findall(r"# needs (\w+)", source):
-            pytest.importorskip(other)
+        for other in re.findall(r"^(?:import|from) (\w+)|# needs (\w+)", source, re.MULTILINE):
+            pytest.importorskip("".join(other))
         if ">>>" not in source:
             exec(compile("\n" * line + source, str(page), "exec"), session)
             continue
