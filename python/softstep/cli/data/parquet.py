@@ -25,7 +25,8 @@ def read_parquet(source: Source) -> Table:
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read: {error.strerror or error}") from error
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
-        raise InputError(f"{source.name}: cannot be read as .parquet: {error}") from error
+        reason, *_ = str(error).splitlines() or [type(error).__name__]  # some Polars add the query
+        raise InputError(f"{source.name}: cannot be read as .parquet: {reason}") from error
     columns = tuple(_column(polars, source, frame, name) for name in frame.columns)
     if not columns or not len(columns[0]):
         raise InputError(f"{source.name}: expected rows, got none")
