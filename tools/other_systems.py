@@ -50,8 +50,8 @@ SYSTEMS = (
     System("x86_64-windows-gnu", {"x86_64_v4": ["-mcpu=x86_64_v4"]}, False),
     System("x86_64-linux-musl", {}, True),
 )
-# Instructions beyond a level, which Linux alone has been given.
-OF_SUB_LEVELS = {"product_bf16.cpp", "product_amx.cpp"}
+# Instructions beyond a level: Windows has not been given any.
+OF_SUB_LEVELS = {"product_bf16.cpp", "product_amx.cpp", "product_bfmmla.cpp"}
 
 
 def commands(system: System) -> Iterator[tuple[Path, list[str | Path]]]:
@@ -61,6 +61,9 @@ def commands(system: System) -> Iterator[tuple[Path, list[str | Path]]]:
         for level, machine in system.levels.items():
             if source.name not in OF_SUB_LEVELS:
                 yield source, [*KERNELS, *machine, f"-DKERNEL_ISA={level}"]
+    if "aarch64" in system.levels:
+        machine = ["-mcpu=generic+bf16", "-DKERNEL_ISA=aarch64_bf16"]
+        yield ROOT / "cpp" / "kernels" / "product_bfmmla.cpp", [*KERNELS, *machine]
     for source in (source for room in ROOMS for source in sorted(ROOT.glob(f"{room}.cpp"))):
         yield source, [*has, "-DSOFTSTEP_PARALLEL_POOL"]
     if system.bindings:

@@ -1,6 +1,7 @@
 #include "dispatch/dispatch.hpp"
 
 #include "dispatch/amx.hpp"
+#include "dispatch/arm_bf16.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -23,7 +24,7 @@ extern const Kernels kernels;
 namespace x86_64_v4 {
 extern const Kernels kernels;
 }
-namespace x86_64_v4_bf16 { // sub-levels: these products, and the other kernels of x86_64_v4
+namespace x86_64_v4_bf16 { // sub-levels: these products, and the other kernels of their level
 extern const PairedProductKernels product;
 }
 namespace x86_64_v4_amx {
@@ -34,22 +35,27 @@ extern const PairedProductKernels product;
 namespace aarch64 {
 extern const Kernels kernels;
 }
+namespace aarch64_bf16 {
+extern const PairedProductKernels product;
+}
 #endif
 
 namespace dispatch {
 namespace {
 
-#if defined(SOFTSTEP_HAS_x86_64_v4)
-Kernels with_product(const char* isa, const PairedProductKernels& product) {
-  Kernels kernels = x86_64_v4::kernels;
+[[maybe_unused]] Kernels with_product(Kernels kernels, const char* isa,
+                                      const PairedProductKernels& product) {
   kernels.isa = isa;
   kernels.paired_product = &product;
   return kernels;
 }
 
+#if defined(SOFTSTEP_HAS_x86_64_v4)
 void add_sub_levels(std::vector<const Kernels*>& tables) {
-  static const Kernels bf16 = with_product("x86_64_v4_bf16", x86_64_v4_bf16::product);
-  static const Kernels amx = with_product("x86_64_v4_amx", x86_64_v4_amx::product);
+  static const Kernels bf16 =
+      with_product(x86_64_v4::kernels, "x86_64_v4_bf16", x86_64_v4_bf16::product);
+  static const Kernels amx =
+      with_product(x86_64_v4::kernels, "x86_64_v4_amx", x86_64_v4_amx::product);
   // Intel's CPUs take VDPBF16PS at a quarter of AMD's rate, half of what multiply-adds do: there it
   // is for tests alone.
   if (__builtin_cpu_supports("avx512bf16") && (has_amx() || !__builtin_cpu_is("intel")))
@@ -85,6 +91,9 @@ std::vector<const Kernels*> supported() {
 #endif
 #if defined(SOFTSTEP_HAS_aarch64)
   tables.push_back(&aarch64::kernels); // the baseline of every AArch64 CPU
+  static const Kernels bf16 = with_product(aarch64::kernels, "aarch64_bf16", aarch64_bf16::product);
+  if (has_arm_bf16())
+    tables.push_back(&bf16);
 #endif
   return tables;
 }

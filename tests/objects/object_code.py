@@ -35,7 +35,7 @@ X86 = Dialect(
 )
 AARCH64 = Dialect(
     jump=re.compile(r"(?:b(?:\.\w+)?|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+([0-9a-f]+)\b"),
-    fma=re.compile(r"fml[as]\s+v\d+\.[24][sd]"),
+    fma=re.compile(r"(fml[as]|bfmmla)\s+v\d+\.[24][sd]"),
     vector=re.compile(r"\b([vq])\d+\b"),
     stack=re.compile(r"\[sp\b"),
     frame=re.compile(r"mov\s+x29, sp"),

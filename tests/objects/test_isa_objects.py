@@ -18,7 +18,7 @@ from softstep import _core
 from tests.objects.object_code import Loop, disassembly, innermost_loops, machine, tool
 
 LEVELS = ["x86_64_v2", "x86_64_v3", "x86_64_v4", "aarch64"]
-SUB_LEVELS = ["x86_64_v4_bf16", "x86_64_v4_amx"]  # products of bfloat16 alone
+SUB_LEVELS = ["x86_64_v4_bf16", "x86_64_v4_amx", "aarch64_bf16"]  # products of bfloat16 alone
 LIBM = r"(exp|exp2|expm1|log|log2|log1p|pow|fma|fmax|fmin|floor|ceil|rint|round|sqrt|ldexp)f?"
 # Folders of builds; that of AArch64 beside this machine's.
 BUILD = [Path(p) for p in os.environ.get("SOFTSTEP_BUILD_DIR", "").split(os.pathsep) if p]
@@ -152,6 +152,7 @@ def test_hot_loops_have_no_more_instructions(level: str, file: str) -> None:
 
 # Multiply-adds of a step of the depth: rows times vectors of the tile.
 TILES = {"x86_64_v3": 12, "x86_64_v4": 24, "x86_64_v4_bf16": 24, "aarch64": 16}
+TILES["aarch64_bf16"] = 16
 
 
 @pytest.mark.parametrize("level", built(list(TILES)))
@@ -160,7 +161,7 @@ def test_the_tile_of_a_product_stays_in_registers(level: str) -> None:
     loops = [loop for loop in innermost_loops(path) if loop.multiply_adds == TILES[level]]
     assert len(loops) == (1 if level in SUB_LEVELS else 2), "float32 and float64"
     for loop in loops:
-        assert loop.widths == {WIDTHS.get(level, "z")}, loop.function
+        assert loop.widths == {WIDTHS[level.removesuffix("_bf16")]}, loop.function
         assert not loop.on_stack and not loop.calls, loop.function
 
 

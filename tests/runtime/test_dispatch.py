@@ -14,7 +14,7 @@ from softstep import _core
 from tests.support.cases import assert_within, roundoff
 
 X86 = ["x86_64_v2", "x86_64_v3", "x86_64_v4", "x86_64_v4_bf16", "x86_64_v4_amx"]
-LEVELS = [*X86, "aarch64"]
+LEVELS = [*X86, "aarch64", "aarch64_bf16"]
 REPORT = """
 import json, numpy as np, softstep as ss
 y = ss.softmax(np.linspace(-3, 3, 1000, dtype=np.float32))

@@ -9,7 +9,8 @@ from tests.reference.linear_cross_entropy import linear_cross_entropy_results
 from tests.support.cases import assert_within, roundoff
 from tests.support.cross_entropy_check import half_ulp
 
-PAIRED = ["x86_64_v4_bf16", "x86_64_v4_amx"]  # the sub-levels that multiply pairs of bfloat16
+# The sub-levels that multiply bfloat16.
+PAIRED = ["x86_64_v4_bf16", "x86_64_v4_amx", "aarch64_bf16"]
 
 
 def check_head(hidden: Any, weight: Any, target: Any, **options: Any) -> dict[str, Any]:
