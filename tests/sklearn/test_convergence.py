@@ -1,5 +1,6 @@
 """How far fits go: more epochs, features of any size, warnings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from softstep.sklearn import (
 from tests.sklearn.problems import classified, numbers, tables
 
 TABLES = tables()
-EPOCHS = (10, 25, 50, 100, 200)
+EPOCHS = (4, 7, 10, 25, 50, 100, 200)
 CLASSIFIERS = {
     "softmax": SoftmaxRegression(),
     "adam": SoftmaxRegression(solver="adam"),
@@ -38,9 +39,9 @@ CLASSIFIERS = {
 ignored = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def fits(model: Any, x: Any, y: Any) -> list[Any]:
+def fits(model: Any, x: Any, y: Any, several: Sequence[int] = EPOCHS) -> list[Any]:
     options = {**model.get_params(), "random_state": 0}
-    return [type(model)(**{**options, "max_iter": epochs}).fit(x, y) for epochs in EPOCHS]
+    return [type(model)(**{**options, "max_iter": epochs}).fit(x, y) for epochs in several]
 
 
 def objective(model: Any, x: Any, y: Any) -> float:
@@ -80,7 +81,8 @@ def test_more_epochs_give_no_worse_model(name: str, table: str) -> None:
 @pytest.mark.parametrize("estimator", [SGDRegressor(), MLPRegressor(hidden_layer_sizes=(16,))])
 def test_more_epochs_give_no_worse_regressor(estimator: Any) -> None:
     x, y = numbers()
-    models = fits(estimator, x, y)
+    # 4 epochs are 16 steps here.
+    models = fits(estimator, x, y, EPOCHS[2:])
     reached = [np.mean((model.predict(x) - y) ** 2) / 2 / np.var(y) for model in models]
     bound = models[0].tol * models[0].n_iter_no_change
     assert np.all(reached <= np.minimum.accumulate(reached) + bound), reached

@@ -66,8 +66,9 @@ class Adaptive:
 class Falling:
     """Stays until the loss stalls or half of the epochs is over, then falls to 0 in as many.
 
-    So more epochs prolong both parts and never cut one: once the loss stalls, every larger
-    ``epochs`` gives the same steps.
+    The fall has `SHORTEST_FALL` epochs, if there are: less leave the noise in. So more epochs
+    prolong both parts and never cut one: once the loss stalls, every larger ``epochs`` gives the
+    same steps.
     """
 
     def __init__(self, lr: float, epochs: int, epoch_steps: int) -> None:
@@ -86,7 +87,8 @@ class Falling:
 
     def after(self, epochs: int, stalled: bool) -> bool:
         """Begin to fall; stop where the rate is 0."""
-        if not self._falls and (stalled or 2 * (epochs + 1) > self._end):
+        fall = max(self._end / 2, SHORTEST_FALL)
+        if not self._falls and (stalled or epochs + 1 > self._end - fall):
             self.converged = stalled
             self._falls = True
             if stalled:
