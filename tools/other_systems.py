@@ -1,23 +1,28 @@
 """Compile all C++ sources for systems that are not at hand, by Zig's Clang, up to its own code.
 
     pip install ziglang pybind11
-    python tools/other_systems.py
+    python tools/other_systems.py [--windows-bindings]
 
-macOS on AArch64; Windows on x86-64 but for the bindings, for Python's headers are those of the
-system that this runs on; Linux with musl but for the kernels, which use nothing of a system's.
-Warnings are those of the build, and errors.
+macOS on AArch64; Windows on x86-64; Linux with musl but for the kernels, which use nothing of a
+system's. Python's headers are those of the system that this runs on, with which Windows cannot do:
+its bindings take those of Python's source, 23 MB from Debian, and so are compiled only if asked
+for. Warnings are those of the build, and errors.
 """
 
+import argparse
+import io
 import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import free_threaded_python
 import pybind11
 import ziglang
 
@@ -42,16 +47,26 @@ ROOMS = (
 class System(NamedTuple):
     target: str
     levels: dict[str, list[str]]
-    bindings: bool
+    python: list[str]  # options of the bindings, if they are compiled
 
 
-SYSTEMS = (
-    System("aarch64-macos", {"aarch64": []}, True),
-    System("x86_64-windows-gnu", {"x86_64_v4": ["-mcpu=x86_64_v4"]}, False),
-    System("x86_64-linux-musl", {}, True),
-)
+PYTHON = [f"-isystem{sysconfig.get_path('include')}"]
+MACOS = System("aarch64-macos", {"aarch64": []}, PYTHON)
+WINDOWS = System("x86_64-windows-gnu", {"x86_64_v4": ["-mcpu=x86_64_v4"]}, [])
+MUSL = System("x86_64-linux-musl", {}, PYTHON)
 # Instructions beyond a level: Windows has not been given any.
 OF_SUB_LEVELS = {"product_bf16.cpp", "product_amx.cpp", "product_bfmmla.cpp"}
+
+
+def windows_python(folder: Path) -> list[str]:
+    """Unpack the headers of Python on Windows, and return the options that find them."""
+    with tarfile.open(fileobj=io.BytesIO(free_threaded_python.source())) as archive:
+        for member in archive:
+            _, _, name = member.name.partition("/")
+            if name.startswith("Include/") or name == "PC/pyconfig.h.in":
+                member.name = name.removesuffix(".in")  # it holds nothing to be filled in
+                archive.extract(member, folder, filter="data")
+    return [f"-isystem{folder / 'Include'}", f"-isystem{folder / 'PC'}", "-DMS_WIN64"]
 
 
 def commands(system: System) -> Iterator[tuple[Path, list[str | Path]]]:
@@ -66,8 +81,8 @@ def commands(system: System) -> Iterator[tuple[Path, list[str | Path]]]:
         yield ROOT / "cpp" / "kernels" / "product_bfmmla.cpp", [*KERNELS, *machine]
     for source in (source for room in ROOMS for source in sorted(ROOT.glob(f"{room}.cpp"))):
         yield source, [*has, "-DSOFTSTEP_PARALLEL_POOL"]
-    if system.bindings:
-        headers = [f"-isystem{sysconfig.get_path('include')}", f"-isystem{pybind11.get_include()}"]
+    if system.python:
+        headers = [*system.python, f"-isystem{pybind11.get_include()}"]
         sources = sorted(ROOT.glob("cpp/bindings/*.cpp")) + sorted(ROOT.glob("cpp/jax/*.cpp"))
         # Parsing pybind11 is most of it: some in one unit, as CMakeLists.txt has them.
         for first, *others in (sources[i : i + UNIT] for i in range(0, len(sources), UNIT)):
@@ -87,12 +102,19 @@ def failure(system: System, source: Path, options: list[str | Path]) -> str:
 
 
 def main() -> int:
-    every = [(system, *command) for system in SYSTEMS for command in commands(system)]
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        failures = [said for said in workers.map(lambda each: failure(*each), every) if said]
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--windows-bindings", action="store_true")
+    with TemporaryDirectory() as headers:
+        windows = WINDOWS
+        if arguments.parse_args().windows_bindings:
+            windows = WINDOWS._replace(python=windows_python(Path(headers)))
+        systems = MACOS, windows, MUSL
+        every = [(system, *command) for system in systems for command in commands(system)]
+        with ThreadPoolExecutor(os.cpu_count()) as workers:
+            failures = [said for said in workers.map(lambda each: failure(*each), every) if said]
     for said in failures:
         print(said, file=sys.stderr)
-    for system in SYSTEMS:
+    for system in systems:
         count = sum(each[0] is system for each in every)
         print(f"{system.target}: {count} units")
     return int(bool(failures))
