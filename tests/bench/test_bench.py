@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from softstep.bench.cases import CASES, Case, select
-from softstep.bench.contender import BEST, OWN, PEERS, Call, Contender, load_family
+from softstep.bench.contender import BEST, KERNEL, OWN, PEERS, Call, Contender, load_family
 from softstep.bench.measure import Settings, order_of_round
 from softstep.bench.record import contenders_of, run_contenders
 from softstep.bench.verify import error_of
@@ -60,6 +60,12 @@ def test_every_contender_was_right_and_timed(document: tuple[dict[str, Any], str
             assert entry["median_ms"] == pytest.approx(np.median(entry["samples_ms"]))
             assert entry["page_faults_per_call"] >= 0 and entry["involuntary_switches"] >= 0
             assert len(entry["calls_per_sample"]) == len(entry["samples_ms"])
+            alone = entry["detail"] == KERNEL  # which repeats its calls without Python
+            if alone:
+                assert entry["cold_ms"] is None and entry["cold_samples_ms"] == []
+            else:
+                assert entry["cold_ms"] == pytest.approx(np.median(entry["cold_samples_ms"]))
+                assert len(entry["cold_samples_ms"]) >= 2 and min(entry["cold_samples_ms"]) > 0
             assert min(entry["calls_per_sample"]) >= 1
             assert (entry["peer"] == OWN) == ("alone_median_ms" in entry)
 
@@ -72,6 +78,7 @@ def test_the_tables_hold_the_roofline_and_the_ratios(document: tuple[dict[str, A
     assert len(lines) == 1 and "100 %" in lines[0]
     summary = text[text.index("Peer's median time") :]
     assert f"{TINY}, in place" in summary and f"{TINY}, out=" in summary
+    assert "Peer's median time / softstep's, cold" in summary
     assert "NumPy" in summary and "SciPy" in summary and "of roofline" in summary
 
 

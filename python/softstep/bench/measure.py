@@ -1,4 +1,8 @@
-"""Interleaved timing: samples of all contenders of a case, in turns, in one process."""
+"""Interleaved timing: samples of all contenders of a case, in turns, in one process.
+
+Warm: calls of one contender one after the other. Cold: one call, after everybody else's, with
+threads parked and caches full of other things, as in a training loop.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
 
+import numpy as np
+
 from softstep.bench.contender import Call, Problem
 
 # Idle threads of a library that is done may spin for a while (OpenBLAS's: 0.1 s; libgomp's: some
 # milliseconds) and would steal a core from the next contender.
 SPINNING = 0.1
 SETTLE_STEP_S, SETTLE_LIMIT_S = 0.002, 0.5
+OTHER_BYTES = 1 << 20  # read before a cold call: what the rest of a small network's step may touch
+COLD_SHARE = 0.25  # of the time for warm samples
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Samples:
     calls: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     faults: list[float] = field(default_factory=list)
+    cold: list[float] = field(default_factory=list)
     involuntary_switches: int = 0
     # Samples that began while another thread of this process was still busy.
     unsettled: int = 0
@@ -123,7 +132,27 @@ def measure(
             # Two rounds are the least that is balanced.
             if used >= 1 and number % 2 and number + 1 < settings.repeats:
                 break
+        _measure_cold(problem, calls, samples, settings)
     return samples
+
+
+def _measure_cold(
+    problem: Problem, calls: Sequence[Call], samples: Sequence[Samples], settings: Settings
+) -> None:
+    # Who repeats its calls without Python has none alone.
+    single = [(call, taken) for call, taken in zip(calls, samples, strict=True) if call.calls == 1]
+    other = np.ones(OTHER_BYTES, np.uint8)
+    end = time.perf_counter() + COLD_SHARE * settings.case_s
+    for number in range(settings.repeats if single else 0):
+        for index in order_of_round(len(single), number):
+            call, taken = single[index]
+            settle()
+            problem.restore()
+            call.prepare()
+            other.max()
+            taken.cold.append(_timed(call, 1))
+        if time.perf_counter() > end and number % 2:
+            break
 
 
 def _sample(problem: Problem, call: Call, samples: Samples, sample_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -60,6 +61,7 @@ class Entry:
             result |= {
                 "median_ms": 1e3 * samples.median,
                 "best_ms": 1e3 * samples.best,
+                "cold_ms": 1e3 * statistics.median(samples.cold) if samples.cold else None,
                 "spread": samples.spread,
                 "ns_per_element": 1e9 * samples.median / elements,
                 "page_faults_per_call": sorted(samples.faults)[len(samples.faults) // 2],
@@ -67,6 +69,7 @@ class Entry:
                 "unsettled_samples": samples.unsettled,
                 "calls_per_sample": samples.calls,
                 "samples_ms": [1e3 * seconds for seconds in samples.seconds],
+                "cold_samples_ms": [1e3 * seconds for seconds in samples.cold],
             }
         return result
 

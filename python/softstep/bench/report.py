@@ -42,7 +42,7 @@ def case_table(case: Json) -> Table:
     """Return the table of one case."""
     own = [entry for entry in own_entries(case) if entry["mode"] == BEST]
     roofline = roofline_of(case)
-    header = ["", "way", "median ms", "best ms", "spread", "ns/elem"]
+    header = ["", "way", "median ms", "best ms", "cold ms", "spread", "ns/elem"]
     header += [f"x {entry['detail']}" for entry in own]
     memory = any("peak_bytes" in entry for entry in case["contenders"])
     header += ["of roofline", *(["peak MiB"] if memory else []), "faults", "switches", "error"]
@@ -61,6 +61,7 @@ def case_table(case: Json) -> Table:
                 entry["mode"],
                 _ms(median),
                 _ms(entry["best_ms"]),
+                "" if entry["cold_ms"] is None else _ms(entry["cold_ms"]),
                 f"{100 * entry['spread']:.0f} %",
                 f"{entry['ns_per_element']:.3g}",
                 *ratios,
@@ -106,9 +107,10 @@ def case_notes(case: Json) -> Iterator[str]:
         yield f"softstep in a process without peers: {', '.join(alone)}"
 
 
-def summary_table(cases: Sequence[Json]) -> Table:
+def summary_table(cases: Sequence[Json], cold: bool = False) -> Table:
     """Return peer's time over softstep's: a row for each case and way of softstep."""
-    names = [name for name in PEERS if any(times_of(case, name) for case in cases)]
+    key = "cold_ms" if cold else "median_ms"
+    names = [name for name in PEERS if any(times_of(case, name, key) for case in cases)]
     peers = [name for name in names if name not in (OWN, ROOFLINE)]
     header = ["", "softstep ms", *[PEERS[name].label for name in peers], "of roofline"]
     rows = []
@@ -117,14 +119,14 @@ def summary_table(cases: Sequence[Json]) -> Table:
         for mine in own_entries(case):
             if mine["mode"] != BEST:
                 continue
-            cells = [f"{case['name']}, {mine['detail']}", _ms(mine["median_ms"])]
+            cells = [f"{case['name']}, {mine['detail']}", _ms(mine[key])]
             for name in peers:
-                cells.append(_both_ways(times_of(case, name), mine["median_ms"]))
-            share = "" if roofline is None else 100 * roofline["median_ms"] / mine["median_ms"]
-            rows.append([*cells, f"{share:.0f} %" if roofline else ""])
+                cells.append(_both_ways(times_of(case, name, key), mine[key]))
+            limit = roofline[key] if roofline else None
+            rows.append([*cells, "" if limit is None else f"{100 * limit / mine[key]:.0f} %"])
     title = (
-        "Peer's median time / softstep's: the peer at its best (as users write it). "
-        "Above 1: softstep is faster."
+        f"Peer's median time / softstep's, {'cold' if cold else 'warm'}: the peer at its best (as "
+        "users write it). Above 1: softstep is faster."
     )
     return Table(title, header, rows)
 
@@ -152,13 +154,13 @@ def roofline_of(case: Json) -> Json | None:
     return None
 
 
-def times_of(case: Json, peer: str) -> dict[str, float]:
+def times_of(case: Json, peer: str, key: str = "median_ms") -> dict[str, float]:
     """Return the fastest median of ``peer`` for each way."""
     times: dict[str, float] = {}
     for entry in case["contenders"]:
-        if entry["peer"] == peer and entry["status"] == TIMED:
+        if entry["peer"] == peer and entry["status"] == TIMED and entry[key] is not None:
             mode = entry["mode"]
-            times[mode] = min(entry["median_ms"], times.get(mode, entry["median_ms"]))
+            times[mode] = min(entry[key], times.get(mode, entry[key]))
     return times
 
 

@@ -111,7 +111,8 @@ def _show_case(case: dict[str, Any]) -> None:
 
 
 def _publish(document: dict[str, Any], args: argparse.Namespace) -> None:
-    show(report.summary_table(document["cases"]))
+    for cold in (False, True):
+        show(report.summary_table(document["cases"], cold))
     print("\n".join(report.closing_lines(document)))
     if args.json:
         args.json.write_text(json.dumps(document, indent=1) + "\n")
