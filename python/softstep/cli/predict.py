@@ -91,13 +91,18 @@ def _check_output(args: argparse.Namespace) -> None:
         if output.exists() and Path(source).exists() and output.samefile(source):
             raise InputError(f"--output: expected another file than the input {source}")
     if not _is_stream(output):
-        with staging_folder(output.resolve().parent):
+        with staging_folder(_target(output).parent):
             pass
 
 
 def _is_stream(output: Path) -> bool:
     """Return whether it is a pipe or a device, which is written into and never replaced."""
     return output.exists() and not output.is_file()
+
+
+def _target(output: Path) -> Path:
+    """Return the file itself: of a link the one that it leads to."""
+    return output.resolve() if output.is_symlink() else output
 
 
 def _probabilities(model: Weights, features: Floats) -> Floats:
@@ -126,8 +131,7 @@ class _Rows:
             if _is_stream(output):
                 self._write_to(output)
                 return
-            # Of a link the file that it leads to.
-            target = output.resolve()
+            target = _target(output)
             with staging_folder(target.parent) as staging:
                 self._write_to(staging / target.name)
                 os.replace(staging / target.name, target)
