@@ -258,10 +258,10 @@ py::object step_of(const Arguments<kStepArguments>& given) {
   if (!of[kSeed].is_none())
     request.seed = of[kSeed].cast<std::uint64_t>();
   request.step = of[kStep].cast<std::uint64_t>();
-  const auto grads = py::reinterpret_steal<py::object>(PySequence_Tuple(of[kGrads].ptr()));
+  const auto grads = py::reinterpret_steal<py::tuple>(PySequence_Tuple(of[kGrads].ptr()));
   if (!grads)
     throw py::error_already_set();
-  return plan.run(py::reinterpret_borrow<py::tuple>(grads), request);
+  return plan.run(grads, request);
 }
 
 PyObject* step_fastcall(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {

@@ -15,7 +15,7 @@ struct UpdateGroups {
   std::vector<ops::UpdateGroup> groups;
 };
 
-// How many states each group's options ask for; asks no schedule.
+// How many states the options of a group ask for; no schedule is called.
 std::size_t states_of(ops::Rule rule, const py::dict& options);
 
 // The numbers of a step of groups whose "params" must be those that were kept.

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <utility>
 
 namespace softstep::KERNEL_ISA {
@@ -68,9 +67,16 @@ template <class T, Size kBytes> struct Square {
 
 // The first bytes of a row as a number, and back. Six are two words that overlap: a number that is
 // put together in memory makes its load wait.
-template <Size kBytes>
-using Word = std::conditional_t<kBytes == 2, std::uint16_t,
-                                std::conditional_t<kBytes == 4, std::uint32_t, std::uint64_t>>;
+template <Size kBytes> struct WordOf {
+  using type = std::uint64_t;
+};
+template <> struct WordOf<4> {
+  using type = std::uint32_t;
+};
+template <> struct WordOf<2> {
+  using type = std::uint16_t;
+};
+template <Size kBytes> using Word = typename WordOf<kBytes>::type;
 
 template <Size kBytes> SOFTSTEP_INLINE std::uint64_t load_word(const char* from) {
   if constexpr (kBytes == 6) {

@@ -151,8 +151,7 @@ def test_hot_loops_have_no_more_instructions(level: str, file: str) -> None:
 
 
 # Multiply-adds of a step of the depth: rows times vectors of the tile.
-TILES = {"x86_64_v3": 12, "x86_64_v4": 24, "x86_64_v4_bf16": 24, "aarch64": 16}
-TILES["aarch64_bf16"] = 16
+TILES = {"x86_64_v3": 12, "x86_64_v4": 24, "x86_64_v4_bf16": 24, "aarch64": 16, "aarch64_bf16": 16}
 
 
 @pytest.mark.parametrize("level", built(list(TILES)))
