@@ -258,7 +258,11 @@ py::object step_of(const Arguments<kStepArguments>& given) {
   if (!of[kSeed].is_none())
     request.seed = of[kSeed].cast<std::uint64_t>();
   request.step = of[kStep].cast<std::uint64_t>();
-  const auto grads = py::reinterpret_steal<py::tuple>(PySequence_Tuple(of[kGrads].ptr()));
+  PyObject* given_grads = of[kGrads].ptr();
+  if (!Py_TYPE(given_grads)->tp_iter && !PySequence_Check(given_grads))
+    throw py::type_error("grads: expected a list of arrays, one for each parameter, got " +
+                         type_text(of[kGrads]));
+  const auto grads = py::reinterpret_steal<py::tuple>(PySequence_Tuple(given_grads));
   if (!grads)
     throw py::error_already_set();
   return plan.run(grads, request);

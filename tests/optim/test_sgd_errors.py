@@ -45,6 +45,7 @@ def test_a_refused_step_changes_nothing(isa: str, rng: np.random.Generator) -> N
     refused: list[tuple[Any, Any, str]] = [
         ([good, last[:1]], ValueError, r"^grads\[1\]: expected shape \(2, 5\), got \(1, 5\)"),
         ([good, last.astype(np.float64)], TypeError, r"^grads\[1\]: expected float32, got float64"),
+        (5, TypeError, r"^grads: expected a list of arrays, one for each parameter, got int"),
         ([good], ValueError, r"^grads: expected 2 .*got 1"),
         ([good, last, last], ValueError, r"^grads: expected 2 .*got 3"),
         ([good, params[1]], ValueError, r"^grads\[1\]: overlaps params\[1\]"),
