@@ -31,9 +31,9 @@ INKS = {"light": "#323232", "dark": "#ced6dd"}
 
 
 def results(text: str) -> dict[str, dict[str, str]]:
-    """Return the README's table: case -> column -> cell."""
-    table = text.split("<!-- results: begin")[1].split("<!-- results: end")[0]
-    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
+    """Return the first table of the README's results: case -> column -> cell."""
+    table = text.split("<!-- results: begin")[1].split("\n|", 1)[1].split("\n\n")[0]
+    lines = [line.strip("|").split("|") for line in table.splitlines()]
     head, _, *body = [[cell.strip() for cell in line] for line in lines]
     return {row[0]: dict(zip(head, row, strict=True)) for row in body}
 
