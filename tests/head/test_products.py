@@ -8,12 +8,13 @@ import pytest
 
 import softstep as ss
 from softstep import _core
+from tests.support.cases import far_apart
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16]
 # Whole tiles and parts of them; depths of one, of several and of parts of a panel.
 SHAPES = [(1, 1, 1), (1, 200, 70), (13, 33, 31), (40, 17, 513), (150, 70, 64), (5, 9, 1400)]
-LAYOUTS = ["rows", "columns", "strided", "backwards"]
+LAYOUTS = ["rows", "columns", "strided", "backwards", "far rows", "far columns"]
 
 
 def laid_out(values: Any, layout: str) -> Any:
@@ -23,6 +24,8 @@ def laid_out(values: Any, layout: str) -> Any:
         return np.repeat(np.repeat(values, 2, axis=0), 3, axis=1)[::2, ::3]
     if layout == "backwards":
         return np.ascontiguousarray(values[::-1, ::-1])[::-1, ::-1]
+    if layout.startswith("far"):
+        return far_apart(values, 0 if layout == "far rows" else 1)
     return values
 
 

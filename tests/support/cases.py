@@ -1,5 +1,6 @@
 """Sizes around the vector widths, memory layouts, and the rounding granted to a row."""
 
+import mmap
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DTYPES = [np.float32, np.float64]
+MAP_NORESERVE = 0x4000  # Linux: mmap has its name from Python 3.13 on
 
 # Around 4, 8, 16 lanes and their multiples, the unrolled and the blocked loops.
 CLASS_COUNTS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 21, 31, 32, 33, 34, 40, 41, 63, 64, 65, 100]
@@ -95,6 +97,17 @@ def padded_rows(x: NDArray[Any]) -> NDArray[Any]:
     return y
 
 
+def far_apart(x: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Neighbours along an axis 4 GiB apart, in memory that is not there until it is written."""
+    step, lines = (1 << 32) + 64, np.moveaxis(x, axis, 0)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    memory = np.frombuffer(mmap.mmap(-1, max(len(lines), 1) * step, flags=flags), x.dtype)
+    inner = np.empty(lines.shape[1:], x.dtype).strides
+    y = np.moveaxis(np.lib.stride_tricks.as_strided(memory, lines.shape, (step, *inner)), 0, axis)
+    y[...] = x
+    return y
+
+
 def read_only(x: NDArray[Any]) -> NDArray[Any]:
     y = x.copy()
     y.flags.writeable = False
@@ -108,4 +121,6 @@ LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "backwards": backwards,
     "padded_rows": padded_rows,
     "unaligned": unaligned,
+    "far_rows": lambda x: far_apart(x, 0) if x.ndim else x.copy(),
+    "far_classes": lambda x: far_apart(x, -1) if x.ndim else x.copy(),
 }

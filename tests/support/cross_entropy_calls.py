@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.support.cases import compute_dtype
+from tests.support.cases import compute_dtype, far_apart
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -33,7 +33,11 @@ def turned(x: Any) -> Any:
     return np.asfortranarray(x[..., ::-1])[..., ::-1]
 
 
-LAYOUTS = [np.ascontiguousarray, np.asfortranarray, spread_out, turned]
+def far_rows(x: Any) -> Any:
+    return far_apart(x, 0)
+
+
+LAYOUTS = [np.ascontiguousarray, np.asfortranarray, spread_out, turned, far_rows]
 
 
 def targets(rng: Any, kind: str, allowed: Any, axis: int, x: Any, ignored: int) -> dict[str, Any]:
