@@ -51,13 +51,15 @@ public:
   }
 
   void run() {
-    const int workers = parallel::max_workers();
+    const Size slabs =
+        std::max(parts(own_lines_, block_), parts(shared_lines_, group_) * parts(slab_, depth_));
+    const parallel::Reservation reserved(slabs, std::max(cost_ns(slab_), share_cost_ns(slab_)));
     const PanelPart own = part(false, 0, block_, 0, depth_);
     const PanelPart shared = part(true, 0, group_, 0, depth_);
     const std::size_t panels = bytes(block_ * depth_);
     room_bytes_ = panels + std::max(pack_scratch(own), pack_scratch(shared));
     room_bytes_ = (room_bytes_ + kAlignment - 1) / kAlignment * kAlignment;
-    rooms_ = scratch(room_bytes_ * static_cast<std::size_t>(workers));
+    rooms_ = scratch(room_bytes_ * static_cast<std::size_t>(reserved.workers()));
     shared_ = scratch(bytes(up(shared_lines_, shared_width_) * slab_));
     Size step = 0;
     do {
@@ -100,6 +102,9 @@ private:
     return static_cast<double>(p_.rows) * static_cast<double>(p_.cols) *
            static_cast<double>(steps) * kMultiplyAddNs;
   }
+  double share_cost_ns(Size steps) const {
+    return static_cast<double>(shared_lines_) * static_cast<double>(steps);
+  }
 
   // Panels of the shared operand lie block of the depth after block, each of all lines.
   P* shared_panels(Size step) const {
@@ -108,14 +113,14 @@ private:
 
   void share(Size begin, Size steps) const {
     const Size groups = parts(shared_lines_, group_), blocks = parts(steps, depth_);
-    const double cost = static_cast<double>(shared_lines_) * static_cast<double>(steps);
-    parallel::for_each_block(groups * blocks, cost, [&](std::int64_t at, int worker) {
-      const Size step = at / groups * depth_, line = at % groups * group_;
-      const Size depth = std::min(depth_, steps - step);
-      const PanelPart which =
-          part(true, line, std::min(group_, shared_lines_ - line), begin + step, depth);
-      pack(true, which, shared_panels(step) + line * which.padded, room(worker));
-    });
+    parallel::for_each_block(
+        groups * blocks, share_cost_ns(steps), [&](std::int64_t at, int worker) {
+          const Size step = at / groups * depth_, line = at % groups * group_;
+          const Size depth = std::min(depth_, steps - step);
+          const PanelPart which =
+              part(true, line, std::min(group_, shared_lines_ - line), begin + step, depth);
+          pack(true, which, shared_panels(step) + line * which.padded, room(worker));
+        });
   }
 
   void multiply(Size begin, Size steps) const {

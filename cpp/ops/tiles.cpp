@@ -3,6 +3,8 @@
 #include "ops/stage.hpp"
 #include "parallel/parallel.hpp"
 
+#include <optional>
+
 namespace softstep::ops {
 namespace {
 
@@ -36,8 +38,10 @@ void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<
   const Size scratch_size = plan.shape == kRowShape ? options.scratch_size : 0;
   std::unique_ptr<Stage<S, Q>[]> stages;
   std::unique_ptr<float[]> scratch;
+  std::optional<parallel::Reservation> reserved;
   if ((plan.staged && !turned) || scratch_size > 0) {
-    const auto workers = static_cast<std::size_t>(parallel::max_workers());
+    reserved.emplace(plan.blocks, plan.cost_ns);
+    const auto workers = static_cast<std::size_t>(reserved->workers());
     if (scratch_size > 0)
       scratch.reset(new float[workers * static_cast<std::size_t>(scratch_size)]);
     if (plan.staged)

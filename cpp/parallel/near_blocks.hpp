@@ -17,7 +17,8 @@ public:
   // As for_each_block; `backwards` after a pass forwards finds its last blocks in the cache.
   template <class Body>
   void for_each(std::int64_t blocks, double cost_ns, bool backwards, Body&& body) {
-    workers_ = max_workers();
+    const Reservation reserved(blocks, cost_ns);
+    workers_ = reserved.workers();
     for (int w = 0; w < workers_; ++w) {
       Share& share = shares_[at(w)];
       share.begin = blocks * w / workers_;

@@ -16,7 +16,7 @@ namespace softstep::parallel {
 namespace {
 
 thread_local bool inside_region = false;
-thread_local int reserved_workers = 0; // what max_workers() promised; 0 = nothing
+thread_local int reserved_workers = kMaxThreads; // no region of this thread has more
 
 std::atomic<bool> region_under_way{false};
 std::atomic<bool> forked{false};
@@ -31,14 +31,11 @@ void watch_for_fork() {
 }
 
 int worthwhile_threads(std::int64_t blocks, double cost_ns) {
-  const int reserved = std::exchange(reserved_workers, 0);
   // Written so that a NaN cost means serial. The pool counts blocks in 32 bits.
   if (blocks < 2 || blocks > std::numeric_limits<std::uint32_t>::max() ||
       !(cost_ns >= kSerialBelowNs) || inside_region || forked.load(std::memory_order_relaxed))
     return 1;
-  int threads = num_threads();
-  if (reserved > 0)
-    threads = std::min(threads, reserved);
+  int threads = std::min(num_threads(), reserved_workers);
   threads = static_cast<int>(std::min<std::int64_t>(threads, blocks));
   return static_cast<int>(std::min<double>(threads, 1.0 + cost_ns / kSerialBelowNs));
 }
@@ -83,10 +80,11 @@ void run(std::int64_t blocks, double cost_ns, Blocks run_blocks, void* body) {
 
 } // namespace detail
 
-int max_workers() {
-  reserved_workers = inside_region ? 1 : num_threads();
-  return reserved_workers;
-}
+Reservation::Reservation(std::int64_t blocks, double cost_ns)
+    : workers_(worthwhile_threads(blocks, cost_ns)),
+      before_(std::exchange(reserved_workers, workers_)) {}
+
+Reservation::~Reservation() { reserved_workers = before_; }
 
 const char* backend() { return detail::backend_name(); }
 

@@ -25,7 +25,7 @@ using Blocks = void (*)(void* body, std::int64_t first, std::int64_t last, int w
 void run(std::int64_t blocks, double cost_ns, Blocks run_blocks, void* body);
 } // namespace detail
 
-// Calls body(block, worker) once for every block in [0, blocks). worker is in [0, max_workers()).
+// Calls body(block, worker) once for every block in [0, blocks). worker is in [0, num_threads()).
 // cost_ns is the estimated time of all blocks on one thread. Runs serially when that is below the
 // threshold, inside another region, in a fork of a process that had used threads, and while
 // another thread of the process has a region under way. The first exception of a block is rethrown
@@ -43,9 +43,20 @@ template <class Body> void for_each_block(std::int64_t blocks, double cost_ns, B
       const_cast<void*>(static_cast<const void*>(std::addressof(body))));
 }
 
-// How many scratch areas the next for_each_block of this thread needs. That region then uses no
-// more workers than this, even if another thread raises the limit in between.
-int max_workers();
+// How many scratch areas regions of this thread need, of so many blocks and so long at most. While
+// it lives, none has more workers, even if another thread raises the limit meanwhile.
+class Reservation {
+public:
+  Reservation(std::int64_t blocks, double cost_ns);
+  ~Reservation();
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+
+  int workers() const { return workers_; }
+
+private:
+  int workers_, before_;
+};
 
 // Reads SOFTSTEP_NUM_THREADS, OMP_NUM_THREADS and the cgroup's CPU quota. Call once, at import.
 // Throws std::invalid_argument when SOFTSTEP_NUM_THREADS is not a whole number >= 1.

@@ -71,9 +71,19 @@ void sleep_in_blocks(int blocks, int workers) {
 
 void workers_fit_the_scratch_that_was_reserved() {
   parallel::set_limit(3);
-  const int workers = parallel::max_workers();
-  parallel::set_limit(9); // as another Python thread may do in between
-  sleep_in_blocks(40, workers);
+  {
+    const parallel::Reservation reserved(40, kLarge);
+    expect(reserved.workers() == parallel::num_threads(), "room for every thread");
+    for (int regions = 0; regions < 3; ++regions) {
+      parallel::set_limit(9); // as another Python thread may do meanwhile
+      sleep_in_blocks(40, reserved.workers());
+    }
+    expect(parallel::Reservation(2, kLarge).workers() <= 2, "no more workers than blocks");
+    expect(parallel::Reservation(40, 0).workers() == 1, "one is enough for little work");
+    sleep_in_blocks(40, reserved.workers());
+  }
+  const int workers = parallel::Reservation(40, kLarge).workers();
+  expect(workers == parallel::num_threads(), "no limit stays behind");
 }
 
 void workers_of_a_larger_region_stay_out_of_a_smaller_one() {
@@ -95,7 +105,7 @@ void nested_regions_are_serial() {
         expect(worker == 0 && std::this_thread::get_id() == here, "a nested region stays here");
         inner += value_of(block) >= 0 ? 1 : 0;
       });
-      expect(parallel::max_workers() == 1, "a nested region has one worker");
+      expect(parallel::Reservation(20, kLarge).workers() == 1, "a nested region has one worker");
     });
     expect(inner == 400, "every nested block ran");
   }

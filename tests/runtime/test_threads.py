@@ -1,9 +1,12 @@
 """Threads: the same bits for every number of them, for callers side by side, in any float mode."""
 
 import ctypes
+import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -71,6 +74,12 @@ def three_steps(x: np.ndarray, axis: int) -> Arrays:
     return tuple(params)
 
 
+def head(x: np.ndarray, axis: int) -> Arrays:
+    weight, target = x[:, :40].copy(), np.arange(300) % len(x)
+    loss, gradients = ss.linear_cross_entropy_with_grad(x[:300, 40:80], weight, target)
+    return loss, *gradients[:2]
+
+
 # Large enough for seven threads to have blocks of their own: rows along the classes, rows in
 # lanes, the classes not last.
 @pytest.mark.parametrize(
@@ -118,6 +127,33 @@ def test_callers_at_the_same_time_get_their_own_results(
 
     with ss.threads(2):
         assert every_one(wrong) == [[]] * CALLERS
+
+
+@pytest.mark.parametrize("call", [softmax_family, cross_entropies, three_steps, head])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_limit_may_change_during_a_call(
+    call: Callable[[np.ndarray, int], Arrays], axis: int, fast_switches: None
+) -> None:
+    """Memory for each thread is taken before the threads are."""
+    x, done = logits_of((2000, 500), "float32")[:, ::2], threading.Event()
+    with ss.threads(1):
+        expected = call(x, axis)
+
+    def change() -> None:
+        for n in itertools.cycle(range(1, 9)):
+            ss.set_num_threads(n)
+            if done.wait(1e-5):
+                return
+
+    with ThreadPoolExecutor(1) as other, ss.threads(1):
+        changing = other.submit(change)
+        try:
+            for _ in range(10):
+                for got, want in zip(call(x, axis), expected, strict=True):
+                    np.testing.assert_array_equal(got, want)
+        finally:
+            done.set()
+        changing.result()
 
 
 @contextmanager
