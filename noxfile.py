@@ -48,9 +48,10 @@ def versions(session: nox.Session, extra: str, age: str) -> None:
 def free_threaded(session: nox.Session) -> None:
     """Run the rooms of kernels on a Python without the GIL; tests of functions on four threads."""
     folder = Path(".nox", "cpython-3.13t").resolve()
-    found = session.run("python", "tools/free_threaded_python.py", str(folder), silent=True)
+    said = session.run("python", "tools/free_threaded_python.py", str(folder), silent=True)
+    found = str(said).split()[-1]  # after the warnings of a build
     environment = Path(session.create_tmp(), "venv").resolve()
-    session.run(str(found).strip(), "-m", "venv", str(environment), external=True)
+    session.run(found, "-m", "venv", str(environment), external=True)
     python = str(environment / "bin" / "python")
     needed = [
         "pytest",

@@ -6,6 +6,10 @@ loaded; settings are interleaved and the median over the rounds is printed, in m
 The last column is the default environment against the best of all settings.
 
     python benchmarks/studies/thread_settings.py --rounds 5 --imports alone,torch --json out.json
+    python benchmarks/studies/thread_settings.py --busy 2 --backends pool=A omp=B llvm=B:libomp.so.5
+
+The second form compares packages in folders, by the default environment, beside processes that
+compute all the time; a library is loaded first, in place of libgomp.
 
 Needs an otherwise idle machine. docs/design/0003-threading.md holds the numbers that chose the
 default backend.
@@ -22,6 +26,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +94,33 @@ def child(imported: str) -> None:
     print(json.dumps({model: step_ms(model) for model in MODELS}))
 
 
-def measure(imported: str, setting: str) -> dict[str, float]:
+def environment_of(backend: str, beside: int) -> dict[str, str]:
+    """Return what NAME=FOLDER[:LIBRARY] asks for, beside so many busy processes."""
+    folder, _, library = backend.partition("=")[2].partition(":")
+    chosen = {"PYTHONPATH": str(Path(folder).resolve()), "LD_PRELOAD": library}
+    # Two threads of OpenBLAS there take 0.2 or 32 ms for the small step, by chance.
+    return chosen | ({"OPENBLAS_NUM_THREADS": "1"} if beside else {})
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Let processes compute meanwhile."""
+    command = [sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+
+
+def measure(imported: str, changed: dict[str, str]) -> dict[str, float]:
     """Run one process under one setting."""
     owned = {name for values in SETTINGS.values() for name in values}
     environment = {name: value for name, value in os.environ.items() if name not in owned}
     done = subprocess.run(
         [sys.executable, Path(__file__).resolve(), "--child", imported],
-        env={**environment, **SETTINGS[setting]},
+        env={**environment, **changed},
         stdout=subprocess.PIPE,
         check=True,
     )
@@ -104,12 +130,12 @@ def measure(imported: str, setting: str) -> dict[str, float]:
 
 def table(medians: dict[str, dict[str, dict[str, float]]]) -> str:
     """One row for each process and model."""
-    names = [*SETTINGS, "default/best"]
+    names = [*next(iter(medians.values())), "first/best"]
     width = max(map(len, names)) + 2
     lines = [f"{'':16}" + "".join(f"{name:>{width}}" for name in names)]
     for imported, by_setting in medians.items():
         for model in MODELS:
-            row = [by_setting[setting][model] for setting in SETTINGS]
+            row = [by_model[model] for by_model in by_setting.values()]
             cells = "".join(f"{value:{width}.3f}" for value in row)
             lines.append(f"{imported + ' ' + model:16}{cells}{row[0] / min(row):{width}.2f}")
     return "\n".join(lines)
@@ -120,6 +146,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--imports", default=",".join(IMPORTS), help="comma-separated")
+    parser.add_argument("--backends", nargs="+", metavar="NAME=FOLDER[:LIBRARY]", default=[])
+    parser.add_argument("--busy", type=int, default=0, help="processes that compute meanwhile")
     parser.add_argument("--json", type=Path, help="also write every measurement here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -131,14 +159,20 @@ def main() -> None:
     if missing:
         print("not installed, left out:", ", ".join(missing))
     imports = [name for name in imports if name not in missing]
+    settings = SETTINGS
+    if arguments.backends:
+        settings = {
+            b.partition("=")[0]: environment_of(b, arguments.busy) for b in arguments.backends
+        }
     runs = {
-        name: {setting: {model: [] for model in MODELS} for setting in SETTINGS} for name in imports
+        name: {setting: {model: [] for model in MODELS} for setting in settings} for name in imports
     }
-    for _ in range(arguments.rounds):
-        for name in imports:
-            for setting in SETTINGS:
-                for model, value in measure(name, setting).items():
-                    runs[name][setting][model].append(value)
+    with busy(arguments.busy):
+        for _ in range(arguments.rounds):
+            for name in imports:
+                for setting, changed in settings.items():
+                    for model, value in measure(name, changed).items():
+                        runs[name][setting][model].append(value)
     medians = {
         name: {
             setting: {model: statistics.median(values) for model, values in by_model.items()}
