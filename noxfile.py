@@ -49,7 +49,7 @@ def free_threaded(session: nox.Session) -> None:
     """Run the rooms of kernels on a Python without the GIL; tests of functions on four threads."""
     folder = Path(".nox", "cpython-3.13t").resolve()
     said = session.run("python", "tools/free_threaded_python.py", str(folder), silent=True)
-    found = str(said).split()[-1]  # after the warnings of a build
+    found = str(said).strip().splitlines()[-1]  # after the warnings of a build
     environment = Path(session.create_tmp(), "venv").resolve()
     session.run(found, "-m", "venv", str(environment), external=True)
     python = str(environment / "bin" / "python")
