@@ -209,6 +209,13 @@ def every_float32(session: nox.Session) -> None:
 
 
 @nox.session
+def beyond_32_bits(session: nox.Session) -> None:
+    """Call every family with more than 2^31 elements, rows or classes; takes up to 18 GiB."""
+    session.install(".[test]")
+    session.run("python", "-m", "tests.campaigns.beyond_32_bits", *session.posargs)
+
+
+@nox.session
 def tidy(session: nox.Session) -> None:
     """Run clang-tidy on the C++; takes minutes."""
     session.install("clang-tidy", "cmake", "ninja", "pybind11")

@@ -8,11 +8,14 @@ namespace {
 // Groups side by side, step by step: the logarithm of one hides the latency of the next.
 constexpr Size kGroupsAbreast = 8;
 
-template <class S, class Shift, bool kPoint, bool kDense, bool kKeep>
+// From here on it is cheaper to fetch what belongs to the targets than to look for them.
+constexpr Size kGatheredClasses = 32;
+
+template <class S, class Shift, bool kPoint, bool kDense, bool kKeep, bool kGathers = false>
 void whole_groups(const CrossEntropyTask<S>& task) {
   using T = Compute<S>;
   using Group = LaneGroup<T, true>;
-  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kKeep, Group>;
+  using Lanes = CrossEntropyLanes<S, Shift, kPoint, kDense, kKeep, kGathers, Group>;
   constexpr Size w = kLanes<T>;
   const Size whole = task.rows / w;
   LaneState<T> states[kGroupsAbreast];
@@ -35,7 +38,7 @@ template <class S, bool kPoint> void last_group(const CrossEntropyTask<S>& task)
   const Size rest = task.rows % kLanes<T>;
   if (rest == 0)
     return;
-  const CrossEntropyLanes<S, CappedShift<T>, kPoint, true, false, Group> lanes(
+  const CrossEntropyLanes<S, CappedShift<T>, kPoint, true, false, false, Group> lanes(
       task, Group{task.rows - rest, rest});
   LaneState<T> state;
   lanes.sweep_logits(state);
@@ -50,7 +53,8 @@ template <class S, bool kPoint> void groups(const CrossEntropyTask<S>& task) {
   else if (!kPoint || task.options.smooths())
     whole_groups<S, Shift, kPoint, true, true>(task);
   else if constexpr (kPoint)
-    whole_groups<S, Shift, kPoint, false, true>(task);
+    task.cols < kGatheredClasses ? whole_groups<S, Shift, kPoint, false, true>(task)
+                                 : whole_groups<S, Shift, kPoint, false, true, true>(task);
   last_group<S, kPoint>(task);
 }
 

@@ -8,8 +8,9 @@ namespace {
 
 // kPoint: one class target, whose exponential stays out of the sum; without one the largest class
 // does. kKeep: the exponentials stay in dlogits, if there is one, from the first sweep to the
-// second.
-template <class S, class Shift, bool kPoint, bool kDense, bool kKeep, class Group>
+// second. kGathers, of whole groups with a point and no other mass: the sweeps treat every class
+// alike; what belongs to the target is fetched before and put in its place afterwards.
+template <class S, class Shift, bool kPoint, bool kDense, bool kKeep, bool kGathers, class Group>
 class CrossEntropyLanes : public LaneLoss<S, kPoint, kDense, !kKeep, Group> {
   using Loss = LaneLoss<S, kPoint, kDense, !kKeep, Group>;
   using Loss::task, Loss::group, Loss::target;
@@ -22,16 +23,23 @@ public:
   // Then sum_up, then write.
   SOFTSTEP_INLINE void sweep_logits(LaneState<T>& state) const {
     find_top(state);
+    state.argmax = task.argmax ? find_argmax() : Mask<T>{};
     const Vec<T> finite = count_finite(), reference = finite_reference<T>(state.top);
     const Matrix<const S> logits = task.logits;
     const Matrix<S> dlogits = task.dlogits;
     const T* weight = task.weight;
     const T scale = task.scale;
     const Size cols = task.cols;
-    const bool expects = !kKeep && (task.entropy || task.dtemperature), ranks = task.argmax;
+    const bool expects = !kKeep && (task.entropy || task.dtemperature);
     LaneSum<T> others, mass, moment, expectation;
-    Vec<T> in_hole{}, u_t{}, point{}, largest = broadcast(-kInfinity<T>);
-    Mask<T> argmax{};
+    Vec<T> in_hole{}, u_t{}, point{};
+    Mask<T> index{}; // of the class
+    if constexpr (kGathers) {
+      u_t = (at_target(logits) - reference) * scale;
+      in_hole = exp<T>(u_t);
+      if (weight)
+        point = at_target(Matrix<const T>{weight, 1}, 0);
+    }
     const auto fetch = [&](Size begin, Size end) SOFTSTEP_INLINE_LAMBDA {
       if (!task.far)
         return;
@@ -42,7 +50,10 @@ public:
     const auto take = [&](Size c) {
       const Vec<T> x = group.load_class(logits, c), u = (capped(x) - reference) * scale;
       const Vec<T> e = exp<T>(u);
-      if constexpr (kPoint) {
+      if constexpr (kGathers) {
+        others += select<T>(index == target, Vec<T>{}, e);
+        index += 1;
+      } else if constexpr (kPoint) {
         const Mask<T> here = is_target(c);
         others += select<T>(here, Vec<T>{}, e);
         in_hole = select<T>(here, e, in_hole);
@@ -61,10 +72,6 @@ public:
       }
       if (expects)
         expectation += select<T>(e == T(0), Vec<T>{}, e * u);
-      if (ranks) {
-        argmax = x > largest ? Mask<T>{} + static_cast<Int>(c) : argmax;
-        largest = select<T>(x > largest, x, largest);
-      }
       if (kKeep && dlogits.data)
         group.store_class(dlogits, c, e);
     };
@@ -85,7 +92,6 @@ public:
     state.in_hole = in_hole;
     state.u_t = u_t;
     state.point = !kPoint ? Vec<T>{} : weight ? point : broadcast(T(1));
-    state.argmax = argmax;
   }
 
   SOFTSTEP_INLINE void write(const LaneState<T>& state) const {
@@ -106,6 +112,32 @@ private:
   // Without a point; two largest classes, whose exponentials are both 1, are more than one.
   SOFTSTEP_INLINE Mask<T> is_top(Vec<T> e) const { return e == T(1); }
   SOFTSTEP_INLINE Mask<T> is_target(Size c) const { return target == static_cast<Int>(c); }
+  // f(lane, c) for the target of each row of a whole group; what becomes of ignored rows, whose
+  // class is 0 here, is the caller's.
+  template <class F> SOFTSTEP_INLINE void for_each_target(F f) const {
+    const std::int32_t* targets = task.target + group.first;
+#pragma GCC unroll 16
+    for (Size lane = 0; lane < kLanes<T>; ++lane)
+      f(lane, static_cast<Size>(targets[lane] < 0 ? 0 : targets[lane]));
+  }
+  template <class V>
+  SOFTSTEP_INLINE Vec<T> at_target(Matrix<const V> m, Size row_stride = 1) const {
+    alignas(kVectorBytes) T values[kLanes<T>];
+    for_each_target([&](Size lane, Size c) SOFTSTEP_INLINE_LAMBDA {
+      values[lane] = m.data[c * m.stride + (group.first + lane) * row_stride];
+    });
+    return load(values);
+  }
+  SOFTSTEP_INLINE Mask<T> find_argmax() const {
+    Vec<T> largest = broadcast(-kInfinity<T>);
+    Mask<T> argmax{};
+    for (Size c = 0; c < task.cols; ++c) {
+      const Vec<T> x = group.load_class(task.logits, c);
+      argmax = x > largest ? Mask<T>{} + static_cast<Int>(c) : argmax;
+      largest = select<T>(x > largest, x, largest);
+    }
+    return argmax;
+  }
   SOFTSTEP_INLINE Matrix<const S> gradient() const {
     return {task.dlogits.data, task.dlogits.stride};
   }
@@ -188,7 +220,7 @@ private:
     for (Size c = 0; c < cols; ++c) {
       const Vec<T> x = logit(c), e = exponential(c, x);
       Vec<T> d = e * factor;
-      if constexpr (kPoint)
+      if constexpr (kPoint && !kGathers)
         d = select<T>(is_target(c), in_hole, d);
       if constexpr (kDense)
         d -= g * mass_at(c, x, finite);
@@ -197,6 +229,13 @@ private:
       if constexpr (kCapped)
         d *= Shift::slope(x, {task.scale, task.options.softcap});
       group.store_class(dlogits, c, d);
+    }
+    if constexpr (kGathers) {
+      alignas(kVectorBytes) T values[kLanes<T>];
+      store(values, in_hole);
+      for_each_target([&](Size lane, Size c) SOFTSTEP_INLINE_LAMBDA {
+        dlogits.data[c * dlogits.stride + group.first + lane] = values[lane];
+      });
     }
   }
 };
