@@ -1,5 +1,6 @@
 """Targets of the linear head: which rows count, and the targets of a chunk of them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Targets:
         lead, classes = head.hidden.shape[:-1], len(head.weight)
         self.dtype = head.dtype
         parts: Any = [_core.as_array(target, "target"), target_probabilities, sample_weight]
-        positions = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)
+        positions = np.arange(math.prod(lead)).reshape(lead)
         ahead = check_shift(shift)
         if ahead:
             scored, later = shifted(lead, ahead)

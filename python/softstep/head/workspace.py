@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ class Arena:
 
     def array(self, *shape: int) -> FloatArray:
         """Return the next array; it holds anything."""
-        size = int(np.prod(shape, dtype=np.int64)) * self._dtype.itemsize
+        size = math.prod(shape) * self._dtype.itemsize
         found = self._buffer[self._used : self._used + size].view(self._dtype).reshape(shape)
         self._used += -(-size // _ALIGNMENT) * _ALIGNMENT
         return found

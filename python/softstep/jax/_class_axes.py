@@ -1,5 +1,6 @@
 """Which axes are the classes, which classes take part: arguments as jax.nn has them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,7 @@ def one_axis(array: Array, axes: tuple[int, ...]) -> tuple[Array, int]:
         return array, axes[0] - array.ndim
     batch = tuple(d for d in range(array.ndim) if d not in axes)
     shape = tuple(array.shape[d] for d in batch)
-    classes = int(np.prod([array.shape[d] for d in axes], dtype=np.int64))
+    classes = math.prod(array.shape[d] for d in axes)
     return array.transpose(batch + axes).reshape((*shape, classes)), -1
 
 

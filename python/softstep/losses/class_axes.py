@@ -1,5 +1,6 @@
 """NumPy's conventions around the softmax kernels: several axes as one, masks, keepdims, out."""
 
+import math
 from collections.abc import Callable
 from operator import index
 from typing import Any, TypeAlias
@@ -109,7 +110,7 @@ def _classes_last(array: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
     batch = tuple(d for d in range(array.ndim) if d not in axes)
     order = (*batch, *axes)
     shape = tuple(array.shape[d] for d in batch)
-    classes = int(np.prod([array.shape[d] for d in axes], dtype=np.intp))
+    classes = math.prod(array.shape[d] for d in axes)
     return array.transpose(order).reshape((*shape, classes)), order
 
 
