@@ -25,6 +25,7 @@ PAIRS = {
 }
 # Neither a sparse coef_ nor callbacks are there; the compiled losses are scikit-learn's own.
 NOT_THERE = {"densify", "sparsify", "set_callbacks", "loss_functions", "loss", "multi_class"}
+NOT_THERE |= {"C"}  # of the stochastic ones, in older versions
 every_pair = pytest.mark.parametrize("name", PAIRS)
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -37,8 +38,8 @@ def test_the_constructor_takes_what_theirs_takes(name: str) -> None:
     theirs, own = PAIRS[name]
     known = inspect.signature(own).parameters
     for parameter in inspect.signature(theirs).parameters.values():
-        # Deprecated ones come and go with the versions.
-        assert parameter.name in known or parameter.default == "deprecated"
+        if parameter.default == "deprecated":  # they come and go with the versions
+            continue
         assert known[parameter.name].kind in (parameter.kind, parameter.POSITIONAL_OR_KEYWORD)
 
 
