@@ -1,5 +1,6 @@
 """The list of developer commands: `nox -l` shows it, `nox -s NAME -- ARGUMENTS` runs one."""
 
+import platform
 from pathlib import Path
 
 import nox
@@ -157,13 +158,27 @@ def sanitize(session: nox.Session, sanitizer: str) -> None:
     session.run("pytest", *session.posargs, env=environment)
 
 
-def address_environment(session: nox.Session) -> dict[str, str]:
+def preloaded(session: nox.Session, *names: str) -> str:
     """Return what Python, which is not instrumented itself, needs to load an extension that is."""
-    names = ["libasan.so", "libstdc++.so"]
     files = [session.run("g++", f"-print-file-name={n}", silent=True) for n in names]
+    return " ".join(str(file).strip() for file in files)
+
+
+def address_environment(session: nox.Session) -> dict[str, str]:
     # Python's leaks are not ours; what is too large is refused, as it is without a sanitizer.
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=8192"
-    return {"ASAN_OPTIONS": options, "LD_PRELOAD": " ".join(str(file).strip() for file in files)}
+    return {"ASAN_OPTIONS": options, "LD_PRELOAD": preloaded(session, "libasan.so", "libstdc++.so")}
+
+
+@nox.session
+def races(session: nox.Session) -> None:
+    """Run the tests of threads and of callers side by side with data races made fatal."""
+    install(session, "test", "cmake.define.SOFTSTEP_SANITIZE=thread", "install.strip=false")
+    # BLAS is not instrumented. The shadow memory does not fit every randomised address space.
+    environment = {"LD_PRELOAD": preloaded(session, "libtsan.so"), "OPENBLAS_NUM_THREADS": "1"}
+    words = ["setarch", platform.machine(), "-R", "pytest", "tests/runtime/test_threads.py"]
+    words += ["tests/runtime/test_result_memory.py", "tests/optim/test_concurrent_steps.py"]
+    session.run(*words, *session.posargs, env=environment, external=True)
 
 
 @nox.session
