@@ -33,6 +33,10 @@ inline constexpr Size kBlockRowMultiple = 64;
 inline constexpr Size kAliasBytes = 1024, kAliasLine = 64;
 inline constexpr Size kCacheWays = 8;
 
+// Rows. Fewer adjacent ones leave lanes of a vector empty, and their tile would be mostly padding:
+// more than a lane's classes, wherever they lie, are copied to a row instead.
+inline constexpr Size kFewestLanes = 16;
+
 // So many planes prefetchers follow by themselves.
 inline constexpr Size kFollowedPlanes = 8;
 
@@ -63,17 +67,19 @@ struct Layout {
   bool classes_adjacent, rows_adjacent, masked;
   bool half;        // which the lane shape does not read
   Size class_bytes; // from one class to the next, in the first operand
+  Size run;         // rows that lie side by side
 };
 
 // lane_classes 0: in the row shape, whatever it takes.
 inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
                       Size lane_classes) {
-  const auto [classes_adjacent, rows_adjacent, masked, half, class_bytes] = layout;
+  const auto [classes_adjacent, rows_adjacent, masked, half, class_bytes, run] = layout;
   Plan plan{};
   if (cols <= lane_classes) {
     plan.shape = kLaneShape;
     plan.staged = masked || !rows_adjacent;
-  } else if (lane_classes == 0 || masked || !rows_adjacent || classes_adjacent) {
+  } else if (lane_classes == 0 || masked || !rows_adjacent || classes_adjacent ||
+             run < kFewestLanes) {
     plan.shape = kRowShape;
     plan.staged = masked || !classes_adjacent;
   } else {

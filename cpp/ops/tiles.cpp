@@ -29,9 +29,12 @@ template <class S, class Q>
 void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<S, Q> kernel) {
   if (problem.rows == 0)
     return;
-  const Layout layout{problem.classes_adjacent(), problem.rows_adjacent(),
-                      problem.mask.data != nullptr, !std::is_same_v<S, Compute<S>>,
-                      problem.first.class_stride * static_cast<Size>(sizeof(S))};
+  const Layout layout{problem.classes_adjacent(),
+                      problem.rows_adjacent(),
+                      problem.mask.data != nullptr,
+                      !std::is_same_v<S, Compute<S>>,
+                      problem.first.class_stride * static_cast<Size>(sizeof(S)),
+                      problem.inner_rows()};
   const Plan plan =
       plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), layout, options.lane_classes);
   const bool turned = plan.shape == kLaneShape && layout.classes_adjacent;

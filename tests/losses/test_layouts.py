@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import softstep as ss
+from softstep.training.memory import with_peak
 from tests import reference as ref
 from tests.support.cases import DTYPES, LAYOUTS, assert_within, backwards, read_only, roundoff
 
@@ -145,6 +146,31 @@ def test_three_dimensions_of_any_layout(isa: str, rng: np.random.Generator, layo
             assert_within(out, ref.softmax(moved, axis=axis), 2 * roundoff(np.float32))
             lse = ss.logsumexp(moved, axis=axis)
             assert_within(lse, ref.logsumexp(moved, axis=axis), 4 * roundoff(np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pixels", [1, 2, 7, 15, 16, 17, 33])
+def test_planes_of_few_pixels(isa: str, pixels: int, dtype: Any) -> None:
+    for classes in (33, 150, 1041):
+        rng = np.random.default_rng(classes)
+        x = rng.normal(size=(2, classes, pixels)).astype(dtype)
+        target = rng.integers(classes, size=(2, pixels))
+        names = ("softmax", "log_softmax", "logsumexp", "entropy")
+        for name, more in [(n, ()) for n in names] + [("cross_entropy_with_grad", (target,))]:
+            actual = getattr(ss, name)(x, *more, axis=1)
+            expected = getattr(ref, name)(x.astype(np.float64), *more, axis=1)
+            for a, e in zip(parts(actual), parts(expected), strict=True):
+                assert_within(a, e, 4 * roundoff(dtype, classes) * (1 + np.abs(e)), dtype)
+
+
+def test_a_column_takes_no_more_than_its_copy() -> None:
+    column = np.ones((400_000, 3), np.float32)[:, :1]
+    for call in (lambda: ss.logsumexp(column, axis=0), lambda: ss.cross_entropy(column.T, [3])):
+        call()
+        _, peak = with_peak(call)
+        if peak is None:
+            pytest.skip("the system does not say what a call takes")
+        assert peak < 3 * column.nbytes
 
 
 def overlapping(x: Any) -> dict[str, tuple[Any, Any]]:
