@@ -58,6 +58,7 @@ inline constexpr double kTargetNs = 0.5;      // a class index, read and checked
 struct Plan {
   Shape shape;
   bool staged; // copied to a tile first, because no shape can walk the arrays as they lie
+  bool rests;  // rows that are left of a run of planes are copied to rows
   Size rows_per_block, blocks;
   double cost_ns;
 };
@@ -91,6 +92,9 @@ inline Plan plan_rows(Size rows, Size cols, std::size_t itemsize, Layout layout,
   const bool groups = plan.shape == kLaneShape;
   plan.rows_per_block =
       groups ? (wanted + kBlockRowMultiple - 1) / kBlockRowMultiple * kBlockRowMultiple : wanted;
+  plan.rests = groups && cols > lane_classes && run % kFewestLanes != 0;
+  if (plan.rests && run < 2 * plan.rows_per_block) // a part of a run would leave rows over too
+    plan.rows_per_block = std::max<Size>(1, plan.rows_per_block / run) * run;
   plan.blocks = (rows + plan.rows_per_block - 1) / plan.rows_per_block;
   plan.cost_ns = static_cast<double>(rows) * static_cast<double>(cols) *
                  (groups ? kLaneElementNs : kRowElementNs) * static_cast<double>(itemsize) / 4;

@@ -136,7 +136,8 @@ void mask_out(const Problem& problem, T* tile, Size class_step, Size row_step, T
 
 } // namespace detail
 
-// Scratch of one worker: one long row, or a tile of planes and, in half precision, room for it.
+// Scratch of one worker: one long row, or a tile of planes and, in half precision, room for it,
+// where a row fits too.
 template <class S, class Q> struct Stage {
   std::unique_ptr<S[]> first;
   std::unique_ptr<Q[]> second;
@@ -145,12 +146,15 @@ template <class S, class Q> struct Stage {
 
   void allocate(const RowProblem<S, Q>& problem, const Plan& plan) {
     const auto cols = static_cast<std::size_t>(problem.cols);
-    if (plan.shape == kRowShape) {
-      first.reset(new S[cols]);
+    const bool wide_tile = plan.shape == kLaneShape && plan.staged;
+    if (plan.shape == kRowShape || plan.rests) {
+      if (!wide_tile || std::is_same_v<S, Compute<S>>)
+        first.reset(new S[cols]);
       if (problem.second.data)
         second.reset(new Q[cols]);
-      return;
     }
+    if (!wide_tile)
+      return;
     const Size rows = detail::tile_rows(detail::kPlaneElements, problem.cols);
     const std::size_t elements = cols * static_cast<std::size_t>(detail::plane_stride(rows));
     lanes.reset(new Compute<S>[elements]);

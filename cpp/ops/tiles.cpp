@@ -38,18 +38,19 @@ void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<
   const Plan plan =
       plan_rows(problem.rows, problem.cols, sizeof(Compute<S>), layout, options.lane_classes);
   const bool turned = plan.shape == kLaneShape && layout.classes_adjacent;
-  const Size scratch_size = plan.shape == kRowShape ? options.scratch_size : 0;
+  const Size scratch_size = plan.shape == kRowShape || plan.rests ? options.scratch_size : 0;
+  const bool stages_any = plan.rests || (plan.staged && !turned);
   std::unique_ptr<Stage<S, Q>[]> stages;
   std::unique_ptr<float[]> scratch;
   std::optional<parallel::Reservation> reserved;
-  if ((plan.staged && !turned) || scratch_size > 0) {
+  if (stages_any || scratch_size > 0) {
     reserved.emplace(plan.blocks, plan.cost_ns);
     const auto workers = static_cast<std::size_t>(reserved->workers());
     if (scratch_size > 0)
       scratch.reset(new float[workers * static_cast<std::size_t>(scratch_size)]);
-    if (plan.staged)
+    if (stages_any)
       stages.reset(new Stage<S, Q>[workers]);
-    for (std::size_t worker = 0; plan.staged && worker < workers; ++worker)
+    for (std::size_t worker = 0; stages_any && worker < workers; ++worker)
       stages[worker].allocate(problem, plan);
   }
   const Size inner = problem.inner_rows();
@@ -60,8 +61,13 @@ void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<
     };
     const Size end = std::min<Size>(problem.rows, (block + 1) * plan.rows_per_block);
     for (Size row = block * plan.rows_per_block; row < end;) {
-      const Size rows = std::min(end - row, inner - row % inner);
-      if (!plan.staged)
+      Size rows = std::min(end - row, inner - row % inner);
+      const Size rest = plan.rests ? rows % kFewestLanes : 0;
+      if (rest > 0 && rest < rows)
+        rows -= rest; // which come next
+      if (rest == rows)
+        run_rows_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
+      else if (!plan.staged)
         run_direct(problem, plan.shape, row, rows, on_tile);
       else if (turned)
         run_turned(problem, row, rows, on_tile);
