@@ -25,7 +25,10 @@ settings.register_profile(
 settings.load_profile("softstep")
 
 ISAS = st.sampled_from(ss.available_isas())
-SPECIAL = st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0, 1e-40])
+# Numbers of float32: older versions of Hypothesis take no others for one.
+SPECIAL = st.sampled_from(
+    np.float32([np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0, 1e-40]).tolist()
+)
 NUMBERS = st.floats(-30, 30, width=32)
 
 
