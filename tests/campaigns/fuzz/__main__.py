@@ -1,7 +1,7 @@
 """Fuzz a target: `python -m tests.campaigns.fuzz bindings --seconds 300`.
 
-Each execution has a seed of its own: `--seed S --only K` repeats one. They run in another process,
-so that a crash is a finding like any other.
+Executions that share what was drawn for them have a seed of their own: `--seed S --only K` repeats
+them. They run in another process, so that a crash is a finding like any other.
 """
 
 import argparse
@@ -18,19 +18,20 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 TARGETS = ["bindings", "state", "files"]
 MOST_MEMORY = 8 << 30
-# Of an execution, on a busy machine; longer ones are findings.
+# Of executions that share a seed, on a busy machine; longer ones are findings.
 MOST_SECONDS = 30
 PLACE = "progress"
 OUTCOMES = "outcomes.json"
 
 
-def execute(target: Any, seed: int, index: int) -> str:
-    return str(target.one(random.Random(f"{seed} {index}")))
+def execute(target: Any, seed: int, index: int) -> Iterator[str]:
+    yield from target.several(random.Random(f"{seed} {index}"))
 
 
 def work(name: str, seed: int, first: int, seconds: float, folder: Path) -> None:
@@ -38,24 +39,25 @@ def work(name: str, seed: int, first: int, seconds: float, folder: Path) -> None
     target = importlib.import_module(f"tests.campaigns.fuzz.{name}")
     outcomes = collections.Counter[str]()
     end, index = time.monotonic() + seconds, first
-    # Which execution is under way outlives the process in a file.
+    # Which executions are under way outlives the process in a file.
     with open(folder / PLACE, "r+b") as file, mmap.mmap(file.fileno(), 8) as place:
         while time.monotonic() < end:
             place[:8] = index.to_bytes(8, "little")
             faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
             try:
-                outcomes[execute(target, seed, index)] += 1
+                for outcome in execute(target, seed, index):
+                    outcomes[outcome] += 1
             except AssertionError as error:
                 outcomes["FINDING"] += 1
                 print(f"FINDING --seed {seed} --only {index}: {error}"[:2000], flush=True)
             index += 1
     faulthandler.cancel_dump_traceback_later()
-    (folder / OUTCOMES).write_text(json.dumps([index - first, outcomes]))
+    (folder / OUTCOMES).write_text(json.dumps(outcomes))
 
 
 def run(name: str, seed: int, seconds: float, folder: Path) -> int:
     """Fuzz; return how many findings there are."""
-    first, total, outcomes, crashes = 0, 0, collections.Counter[str](), 0
+    first, outcomes = 0, collections.Counter[str]()
     # What a crash leaves behind goes with the folder.
     environment = {**os.environ, "TMPDIR": str(folder)}
     end = time.monotonic() + seconds
@@ -66,17 +68,18 @@ def run(name: str, seed: int, seconds: float, folder: Path) -> int:
         command = [sys.executable, "-m", "tests.campaigns.fuzz", *words, *more]
         status = subprocess.run(command, env=environment).returncode
         if status == 0:
-            count, found = json.loads((folder / OUTCOMES).read_text())
-            total, outcomes = total + count, outcomes + collections.Counter(found)
+            outcomes.update(json.loads((folder / OUTCOMES).read_text()))
             break
-        crashes += 1
+        outcomes["CRASH"] += 1
         index = int.from_bytes((folder / PLACE).read_bytes(), "little")
         print(f"CRASH ({status}) --seed {seed} --only {index}", flush=True)
-        total, first = total + index + 1 - first, index + 1
+        first = index + 1
     for outcome, count in sorted(outcomes.items()):
         print(f"  {outcome}: {count}")
-    findings = outcomes["FINDING"] + crashes
-    print(f"{name}: {total} executions in {seconds:.0f} s, {findings} findings (seed {seed})")
+    findings = outcomes["FINDING"] + outcomes["CRASH"]
+    print(
+        f"{name}, seed {seed}: {outcomes.total()} executions, {seconds:.0f} s, {findings} findings"
+    )
     return findings
 
 
@@ -95,9 +98,8 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     name, seed, seconds = arguments.target, arguments.seed, arguments.seconds
     if arguments.only is not None:
-        print(
-            execute(importlib.import_module(f"tests.campaigns.fuzz.{name}"), seed, arguments.only)
-        )
+        target = importlib.import_module(f"tests.campaigns.fuzz.{name}")
+        print(*execute(target, seed, arguments.only))
         return 0
     if arguments.folder is not None:
         work(name, seed, arguments.first, seconds, arguments.folder)

@@ -103,6 +103,11 @@ class Misbehaving:
         return self._held
 
 
+def held(argument: Any) -> Any:
+    """Return the memory that an argument stands for, where it is another library's."""
+    return argument._held if isinstance(argument, Misbehaving) else argument
+
+
 class WithArray(Misbehaving):
     def __array__(self, *args: Any, **keywords: Any) -> Any:
         return self._answer()

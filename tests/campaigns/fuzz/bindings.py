@@ -2,18 +2,20 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from softstep import _core
-from tests.campaigns.fuzz.arguments import FLOATS, Arena, Own, objects, shapes
+from tests.campaigns.fuzz.arguments import FLOATS, Arena, Own, held, objects, shapes
 
 # What a call may raise: see the docstrings. Own is the argument's, BufferError that of DLPack.
 KINDS = (TypeError, ValueError, IndexError, MemoryError, BufferError, Own)
 EXTRA = ["lse", "z_loss", "entropy", "argmax", "correct", "target_log_prob"]
+# With what was drawn once, which takes longer than a call.
+CALLS = 24
 Call = tuple[Callable[..., Any], dict[str, Any], list[str]]
 
 
@@ -187,30 +189,37 @@ class Maker:
         return self.rng.choice(kinds)()
 
 
-def one(rng: random.Random) -> str:
-    """Make a call; return what came of it. Finding: it broke a promise."""
+def several(rng: random.Random) -> Iterator[str]:
+    """Make calls with some arrays and objects; yield what came of each."""
     arena = Arena(rng)
-    function, given, written = Maker(rng, arena).call()
-    for _ in range(rng.choice([0, 0, 1, 1, 2])):
-        given[rng.choice(list(given))] = objects(rng, arena)
-    racing = given.get("target") if rng.random() < 0.02 else None
-    before = arena.snapshot()
-    stop = _racer(racing)
+    function, fitting, written = Maker(rng, arena).call()
+    strange = [objects(rng, arena) for _ in range(5)]
+    content = arena.snapshot()
+    with np.errstate(all="ignore"):
+        for _ in range(CALLS):
+            given = dict(fitting)
+            for _ in range(rng.choice([0, 1, 1, 2])):
+                given[rng.choice(list(given))] = rng.choice(strange)
+            racing = given.get("target") if rng.random() < 0.01 else None
+            stop = _racer(racing)
+            try:
+                outcome = _call(function, given)
+            finally:
+                stop()
+            may_change = [held(given.get(name)) for name in written if outcome == "result"]
+            content = _checked_memory(arena, content, [*may_change, racing], function, outcome)
+            yield outcome
+
+
+def _call(function: Callable[..., Any], given: dict[str, Any]) -> str:
+    """Return "result", or the kind of a documented error."""
     try:
-        with np.errstate(all="ignore"):
-            function(**given)
+        function(**given)
     except KINDS as error:
-        outcome = type(error).__name__
-        allowed: list[Any] = []
+        return type(error).__name__
     except Exception as error:
         raise Finding(f"{function.__name__}: {type(error).__name__}: {error}") from error
-    else:
-        outcome = "result"
-        allowed = [given.get(name) for name in written]
-    finally:
-        stop()
-    _check_memory(arena, before, [*allowed, racing], function.__name__, outcome)
-    return outcome
+    return "result"
 
 
 def _racer(target: Any) -> Callable[[], None]:
@@ -236,29 +245,31 @@ def _racer(target: Any) -> Callable[[], None]:
     return stop
 
 
-def _check_memory(
-    arena: Arena, before: list[bytes], allowed: list[Any], name: str, outcome: str
-) -> None:
-    """Only the elements of outputs, and these only by a call that gave a result, may differ."""
-    for array in allowed:
-        if isinstance(array, np.ndarray) and array.flags.writeable and array.size:
-            with np.errstate(all="ignore"):
-                array.view(array.dtype)[...] = 0
-    outputs = [array for array in allowed if isinstance(array, np.ndarray)]
-    for buffer, content in zip(arena.buffers, before, strict=False):
-        if any(np.shares_memory(buffer, array) for array in outputs if array.size):
-            expected = np.frombuffer(bytearray(content), np.uint8)
-            for array in outputs:
+def _checked_memory(
+    arena: Arena, before: list[bytes], allowed: list[Any], function: Any, outcome: str
+) -> list[bytes]:
+    """Return the memory, where only elements of outputs may differ from what was before."""
+    outputs = [a for a in allowed if isinstance(a, np.ndarray) and a.flags.writeable and a.size]
+    for array in outputs:
+        array.view(array.dtype)[...] = 0
+    after = arena.snapshot()
+    for k, (buffer, old, new) in enumerate(zip(arena.buffers, before, after, strict=True)):
+        if old == new:
+            continue
+        expected = np.frombuffer(bytearray(old), np.uint8)
+        for array in outputs:
+            if np.may_share_memory(buffer, array):
                 _blank(expected, buffer, array)
-            content = expected.tobytes()
-        if buffer.tobytes() != content:
-            raise Finding(f"{name}: memory was written, and it ended with: {outcome}")
+        if expected.tobytes() != new:
+            text = f"{function.__name__}: memory {k} was written, and it ended with: {outcome}"
+            raise Finding(text)
+    return after
 
 
 def _blank(expected: np.ndarray, buffer: np.ndarray, array: np.ndarray) -> None:
     """Write zeros to the elements of ``array`` in a copy of its memory."""
     offset = array.__array_interface__["data"][0] - buffer.__array_interface__["data"][0]
-    if not 0 <= offset < buffer.size or not array.size or not array.flags.writeable:
+    if not 0 <= offset < buffer.size:
         return
     twin = np.ndarray(array.shape, array.dtype, expected, offset, array.strides)
     twin[...] = 0
