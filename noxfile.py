@@ -231,6 +231,32 @@ def beyond_32_bits(session: nox.Session) -> None:
 
 
 @nox.session
+def memcheck(session: nox.Session) -> None:
+    """Run the kernels and the pool, without Python, under Valgrind's memcheck."""
+    build = install(session, "test", "cmake.define.SOFTSTEP_DRIVER=ON")
+    cases = str(Path(session.create_tmp(), "cases.bin").resolve())
+    session.run("python", "-m", "tests.objects.write_driver_cases", cases)
+    memcheck = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full"]
+    for name, *words in (["softstep_driver", cases], ["parallel_driver"]):
+        (driver,) = build.rglob(name)
+        session.run(*memcheck, str(driver), *words, external=True)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """Call from many threads, children and programs: `nox -s load -- --seconds 1800 --busy 2`."""
+    session.install(".[test,torch,jax]")
+    session.run("python", "-m", "tests.campaigns.load", *session.posargs)
+
+
+@nox.session
+def seeded_faults(session: nox.Session) -> None:
+    """Put faults into the C++ and see whether tests find them: `-- --faults 200 --seed 0`."""
+    session.install(".[test]", "cmake", "ninja", "pybind11", "pytest-xdist")
+    session.run("python", "-m", "tests.campaigns.seeded_faults", *session.posargs)
+
+
+@nox.session
 def tidy(session: nox.Session) -> None:
     """Run clang-tidy on the C++; takes minutes."""
     session.install("clang-tidy", "cmake", "ninja", "pybind11")

@@ -99,7 +99,7 @@ template <class T> SOFTSTEP_INLINE Vec<T> exp_by_table(Vec<T> t) {
   r = fma(n, broadcast<T>(-E::kLn2Lo), r);
   const Mask<T> bits = as_bits<T>(rounded);
   const Mask<T> exponent = bits << (kMantissaBits<T> - kLog2<kLanes<T>>);
-  const Vec<T> power = as_float<T>(look_up(exp_table<T>(), bits) + exponent);
+  const Vec<T> power = as_float<T>(wrapped_sum<T>(look_up(exp_table<T>(), bits), exponent));
   const Vec<T> rest = fma(horner_from<2, T>(E::kExp, r), r * r, r); // e^r - 1
   return fma(rest, power, power);
 }
@@ -139,9 +139,9 @@ template <class T> SOFTSTEP_INLINE LogArgument<T> split(Vec<T> v) {
   using C = Coefficients<T>;
   const Mask<T> bits = as_bits<T>(v);
   const Mask<T> sqrt_half = as_bits<T>(broadcast<T>(static_cast<T>(0.70710678118654752440)));
-  const Mask<T> k = (bits - sqrt_half) >> kMantissaBits<T>;
+  const Mask<T> k = wrapped_difference<T>(bits, sqrt_half) >> kMantissaBits<T>;
   const Vec<T> n = as_float<T>(k + as_bits<T>(broadcast<T>(C::kRoundMagic))) - C::kRoundMagic;
-  return {as_float<T>(bits - (k << kMantissaBits<T>)) - T(1), n};
+  return {as_float<T>(wrapped_difference<T>(bits, k << kMantissaBits<T>)) - T(1), n};
 }
 
 // log v for normal v > 0. Zeros, infinities, negative numbers and subnormals must not reach it; NaN

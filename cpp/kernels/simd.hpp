@@ -30,10 +30,12 @@ template <class T, Size Bytes> struct VecOf;
 template <Size Bytes> struct VecOf<float, Bytes> {
   using type [[gnu::vector_size(Bytes)]] = float;
   using mask [[gnu::vector_size(Bytes)]] = std::int32_t;
+  using bits [[gnu::vector_size(Bytes)]] = std::uint32_t;
 };
 template <Size Bytes> struct VecOf<double, Bytes> {
   using type [[gnu::vector_size(Bytes)]] = double;
   using mask [[gnu::vector_size(Bytes)]] = std::int64_t;
+  using bits [[gnu::vector_size(Bytes)]] = std::uint64_t;
 };
 
 template <class T> using Vec = typename VecOf<T, kVectorBytes>::type;
@@ -76,6 +78,16 @@ template <class T> SOFTSTEP_INLINE Mask<T> lane_index() {
   for (Size i = 0; i < kLanes<T>; ++i)
     index[i] = static_cast<typename LaneInt<T>::type>(i);
   return index;
+}
+
+// Integers that wrap around, as those of lanes that nobody uses do; in Mask it would be undefined.
+template <class T> SOFTSTEP_INLINE Mask<T> wrapped_sum(Mask<T> a, Mask<T> b) {
+  using Bits = typename VecOf<T, kVectorBytes>::bits;
+  return reinterpret_cast<Mask<T>>(reinterpret_cast<Bits>(a) + reinterpret_cast<Bits>(b));
+}
+template <class T> SOFTSTEP_INLINE Mask<T> wrapped_difference(Mask<T> a, Mask<T> b) {
+  using Bits = typename VecOf<T, kVectorBytes>::bits;
+  return reinterpret_cast<Mask<T>>(reinterpret_cast<Bits>(a) - reinterpret_cast<Bits>(b));
 }
 
 template <class T> SOFTSTEP_INLINE bool any(Mask<T> mask) {
