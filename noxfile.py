@@ -152,10 +152,24 @@ def site(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("sanitizer", ["undefined", "address"])
 def sanitize(session: nox.Session, sanitizer: str) -> None:
-    """Run the suite with undefined behaviour or wrong addresses made fatal."""
+    """Run the suite with undefined behaviour, or wrong addresses and leaks, made fatal."""
     install(session, "test", f"cmake.define.SOFTSTEP_SANITIZE={sanitizer}", "install.strip=false")
-    environment = address_environment(session) if sanitizer == "address" else {}
-    session.run("pytest", *session.posargs, env=environment)
+    if sanitizer == "undefined":
+        session.run("pytest", *session.posargs)
+        return
+    reports = Path(session.create_tmp()).resolve()
+    environment = address_environment(session, f"detect_leaks=1:log_path={reports / 'report'}")
+    # The exit status tells of leaks too, and Python has its own.
+    session.run("pytest", *session.posargs, env=environment, success_codes=[0, 23])
+    if leaks := our_leaks(reports):
+        session.error("\n\n".join(leaks))
+
+
+def our_leaks(reports: Path) -> list[str]:
+    """Return the leaks of memory that our code took, but for what lives as long as Python."""
+    blocks = [b for file in reports.glob("report.*") for b in file.read_text().split("\n\n")]
+    ours = [b for b in blocks if " leak of " in b and "softstep::" in b]
+    return [block for block in ours if "softstep::bindings::register_" not in block]
 
 
 def preloaded(session: nox.Session, *names: str) -> str:
@@ -164,9 +178,11 @@ def preloaded(session: nox.Session, *names: str) -> str:
     return " ".join(str(file).strip() for file in files)
 
 
-def address_environment(session: nox.Session) -> dict[str, str]:
-    # Python's leaks are not ours; what is too large is refused, as it is without a sanitizer.
-    options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=8192"
+def address_environment(session: nox.Session, leaks: str = "detect_leaks=0") -> dict[str, str]:
+    # What is too large is refused, as it is without a sanitizer. Few frames: deeper ones are those
+    # of callers, not of who took the memory.
+    options = f"{leaks}:malloc_context_size=6:allocator_may_return_null=1"
+    options += ":max_allocation_size_mb=8192"
     return {"ASAN_OPTIONS": options, "LD_PRELOAD": preloaded(session, "libasan.so", "libstdc++.so")}
 
 
@@ -237,6 +253,8 @@ def memcheck(session: nox.Session) -> None:
     cases = str(Path(session.create_tmp(), "cases.bin").resolve())
     session.run("python", "-m", "tests.objects.write_driver_cases", cases)
     memcheck = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full"]
+    # What threads that still wait hold is "possibly lost".
+    memcheck += ["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
     for name, *words in (["softstep_driver", cases], ["parallel_driver"]):
         (driver,) = build.rglob(name)
         session.run(*memcheck, str(driver), *words, external=True)

@@ -14,6 +14,7 @@ import softstep as ss
 from softstep.head import chunks
 from softstep.head.workspace import Plan, borrowed
 from tests.support.linear_cross_entropy_check import check_head
+from tests.support.sanitizers import without_address_sanitizer
 
 ROWS, CLASSES = 11, 45
 
@@ -101,6 +102,7 @@ def test_steady_state_allocates_nothing_large() -> None:
     assert peak(call) > 1_000_000  # the measurement sees a workspace that is made
 
 
+@without_address_sanitizer
 def test_steady_state_has_no_page_faults() -> None:
     call, _ = large()
     for _ in range(3):

@@ -17,6 +17,7 @@ import pytest
 import softstep as ss
 from softstep import _core
 from tests.support.paths import importing_tests
+from tests.support.sanitizers import SEGMENTATION_FAULT
 
 PAGE = mmap.PAGESIZE
 CLASSES = [*range(1, 36), 63, 64, 65, 127, 129, 1023, 1025, 2049]
@@ -101,7 +102,7 @@ def test_the_guard_works() -> None:
         env=importing_tests(),
         capture_output=True,
     )
-    assert process.returncode == -11
+    assert process.returncode == SEGMENTATION_FAULT
 
 
 if __name__ == "__main__":

@@ -32,6 +32,19 @@ SOONEST = {
 }
 # It wants every level of the CPU.
 LEFT_OUT = "tests/runtime/test_dispatch.py::test_levels_are_in_order_and_belong_to_this_machine"
+# Words of names that say nothing about the subject.
+GENERAL = {"test", "rows", "row", "lanes", "lane", "groups", "group", "call", "parts", "types"}
+# Tests that are collected alone, before all others: most faults need no more.
+FIRST = 8
+# Those that most faults are found by.
+TELLING = {
+    f"tests/{name}.py"
+    for name in (
+        "losses/test_layouts", "losses/test_cross_entropy_options", "losses/test_special_values",
+        "losses/test_softmax", "optim/test_options", "head/test_products",
+        "head/test_linear_cross_entropy", "runtime/test_wrong_arguments",
+    )
+}  # fmt: skip
 # Of one test, in seconds: a fault may wait for ever.
 MOST_SECONDS = 120
 
@@ -79,25 +92,20 @@ class Tree:
 
     def found_by(self, tests: list[str]) -> str:
         """Return the first test that fails, or nothing."""
-        words = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--tb=no", "-rfE"]
-        words += [
-            "-p",
-            "no:cacheprovider",
-            f"--deselect={LEFT_OUT}",
-            f"--timeout={MOST_SECONDS}",
-            *tests,
-        ]
-        build = self.folder / "build"
+        return self._failing(tests[:FIRST], 0) or self._failing(tests[FIRST:], 2)
+
+    def _failing(self, tests: list[str], workers: int) -> str:
+        words = [sys.executable, "-m", "pytest", "-x", "-q", "-n", str(workers), "--tb=no", "-rfE"]
+        words += ["-p", "no:cacheprovider", f"--deselect={LEFT_OUT}", f"--timeout={MOST_SECONDS}"]
+        build = str(self.folder / "build")
         environment = {
-            **os.environ,
-            "SOFTSTEP_BUILD_DIR": str(build),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        environment["PYTHONPATH"] = str(self.folder / "python")
+            **os.environ, "SOFTSTEP_BUILD_DIR": build, "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(self.folder / "python"),
+        }  # fmt: skip
         # A size that is wrong may ask for all the memory: then let it be these that are ended.
         adjust = 'echo 1000 > /proc/self/oom_score_adj; exec "$@"'
         ended = subprocess.run(
-            ["sh", "-c", adjust, "sh", *words],
+            ["sh", "-c", adjust, "sh", *words, *tests],
             cwd=self.folder, env=environment, capture_output=True, text=True,
         )  # fmt: skip
         if not ended.returncode:
@@ -123,13 +131,12 @@ def all_tests() -> list[str]:
 
 def ordered(fault: Fault, tests: list[str], finds: Counter[str]) -> list[str]:
     """Return the tests, first those that are about the file, then those that found most."""
-    words = set(Path(fault.path).stem.split("_"))
+    words = set(Path(fault.path).stem.split("_")) - GENERAL
     rooms = {room for room, stems in SOONEST.items() if words & set(stems)}
 
-    def rank(test: str) -> tuple[bool, bool, int]:
-        name = test.split("/")
-        about = words & set(Path(name[-1]).stem.split("_"))
-        return name[1] not in rooms, not about, -finds[test]
+    def rank(test: str) -> tuple[bool, bool, int, bool]:
+        about = words & set(Path(test).stem.split("_"))
+        return Path(test).parent.name not in rooms, not about, -finds[test], test not in TELLING
 
     return sorted(tests, key=rank)
 

@@ -1,0 +1,12 @@
+"""What the address sanitizer changes of a process, which `nox -s sanitize` loads before Python."""
+
+import os
+
+import pytest
+
+ADDRESS = "libasan" in os.environ.get("LD_PRELOAD", "")
+without_address_sanitizer = pytest.mark.skipif(
+    ADDRESS, reason="the address sanitizer has an allocator of its own, which gives nothing back"
+)
+# A process that touches what it may not: the sanitizer says so, and exits.
+SEGMENTATION_FAULT = 1 if ADDRESS else -11
