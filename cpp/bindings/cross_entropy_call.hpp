@@ -45,8 +45,6 @@ struct CrossEntropyOperands {
   const py::array* weight = nullptr; // instead of the call's
 };
 
-using RowNumbers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
-
 class CrossEntropyCall {
 public:
   CrossEntropyCall(LogitsForm form, const CrossEntropyArrays& arrays,

@@ -48,7 +48,7 @@ public:
   // The fields that have to be added over the segments; the others are known to each.
   std::vector<std::size_t> used() const;
 
-  void shift(const py::array_t<double>& sums, const py::array_t<double>& maxima) const;
+  void shift(const py::array_t<double>& sums, const Numbers<double>& maxima) const;
 
   // The loss from the sums of all segments, which are completed in place; the gradient is written
   // to out, which may be the logits, unless that is None.

@@ -43,8 +43,8 @@ py::array ones(const LogitsForm& form) {
 
 RowSums* checked_sums(const py::array_t<double>& sums) {
   if (sums.ndim() != 2 || sums.shape(1) != kRowSums || !(sums.flags() & py::array::c_style) ||
-      !sums.writeable())
-    throw py::value_error("sums: expected a contiguous matrix that can be written to");
+      !sums.writeable() || !is_aligned(sums))
+    throw py::value_error("sums: expected a contiguous, aligned matrix that can be written to");
   return reinterpret_cast<RowSums*>(const_cast<double*>(sums.data()));
 }
 
@@ -113,7 +113,7 @@ double CrossEntropyParts::scale() const {
 }
 
 void CrossEntropyParts::shift(const py::array_t<double>& sums,
-                              const py::array_t<double>& maxima) const {
+                              const Numbers<double>& maxima) const {
   RowSums* rows = checked_sums(sums);
   require_shape(maxima, "maxima", {sums.shape(0)});
   for (py::ssize_t row = 0; row < sums.shape(0); ++row)

@@ -29,8 +29,10 @@ public:
         written_(written_arrays(slots_)), update_(rule_, tensors_of(slots_)), grads_(slots_.size()),
         copies_(slots_.size()) {
     if (counts.ndim() != 1 || static_cast<std::size_t>(counts.size()) != slots_.size() ||
-        (slots_.size() > 0 && counts.strides(0) != sizeof(std::int64_t)) || !counts.writeable())
-      throw py::value_error("counts: expected a writeable int64 array, one for each parameter");
+        (slots_.size() > 0 && counts.strides(0) != sizeof(std::int64_t)) || !counts.writeable() ||
+        !is_aligned(counts))
+      throw py::value_error("counts: expected a writeable, aligned int64 array, one for each "
+                            "parameter");
   }
 
   ops::Rule rule() const { return rule_; }
@@ -144,7 +146,7 @@ private:
         if (grads_[k].holds(object))
           continue;
         const auto grad = py::reinterpret_borrow<py::array>(object);
-        if (aligned(grad)) {
+        if (is_aligned(grad)) {
           written_.refuse_overlap(grad, k);
           moved.emplace_back(k, grad);
           continue;
@@ -190,10 +192,6 @@ private:
       grads_[k].move_to(data);
     }
     zero_checked_ = zero_grads;
-  }
-
-  static bool aligned(const py::array& array) {
-    return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
   }
 
   void refuse_shared_grads(const py::tuple& grads) const {

@@ -31,14 +31,14 @@ py::array panel_target(const py::object& object, const py::array& source) {
   return to;
 }
 
+using Index = std::optional<RowNumbers>;
+
 // The rows that an index picks: in range, and distinct where they are written.
-const std::int64_t* checked_index(const std::optional<py::array_t<std::int64_t>>& index,
-                                  py::ssize_t rows, py::ssize_t limit, bool distinct) {
+const std::int64_t* checked_index(const Index& index, py::ssize_t rows, py::ssize_t limit,
+                                  bool distinct) {
   if (!index)
     return nullptr;
   require_shape(*index, "index", {rows});
-  if (!(index->flags() & py::array::c_style))
-    throw py::value_error("index: expected a contiguous array");
   std::int64_t before = -1;
   for (py::ssize_t i = 0; i < rows; ++i) {
     const std::int64_t picked = index->data()[i];
@@ -61,8 +61,6 @@ ops::PanelProblem<S> problem_of(const py::array& to, const py::array& source,
           rows,
           to.shape(1)};
 }
-
-using Index = std::optional<py::array_t<std::int64_t>>;
 
 void run(const py::object& to_object, const py::object& source_object, const Index& index,
          bool adds) {

@@ -10,7 +10,7 @@
 namespace softstep::bindings {
 namespace {
 
-using Index = std::optional<py::array_t<std::int64_t>>;
+using Index = std::optional<RowNumbers>;
 
 void require_matrix(const py::array& array, const char* name) {
   if (array.ndim() != 2)
@@ -22,8 +22,8 @@ void require_matrix(const py::array& array, const char* name) {
 py::ssize_t check_rows(const Index& index, const char* name, py::ssize_t rows, bool distinct) {
   if (!index)
     return rows;
-  if (index->ndim() != 1 || !(index->flags() & py::array::c_style))
-    throw py::value_error(std::string(name) + ": expected a contiguous array of one dimension");
+  if (index->ndim() != 1)
+    throw py::value_error(std::string(name) + ": expected an array of one dimension");
   std::int64_t before = -1;
   for (py::ssize_t i = 0; i < index->shape(0); ++i) {
     const std::int64_t row = index->data()[i];

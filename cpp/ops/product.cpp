@@ -51,9 +51,9 @@ public:
   }
 
   void run() {
-    const Size slabs =
+    const Size blocks =
         std::max(parts(own_lines_, block_), parts(shared_lines_, group_) * parts(slab_, depth_));
-    const parallel::Reservation reserved(slabs, std::max(cost_ns(slab_), share_cost_ns(slab_)));
+    const parallel::Reservation reserved(blocks, std::max(cost_ns(slab_), share_cost_ns(slab_)));
     const PanelPart own = part(false, 0, block_, 0, depth_);
     const PanelPart shared = part(true, 0, group_, 0, depth_);
     const std::size_t panels = bytes(block_ * depth_);

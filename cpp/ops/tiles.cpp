@@ -63,15 +63,14 @@ void run_tiles(const RowProblem<S, Q>& problem, TileOptions options, TileKernel<
     for (Size row = block * plan.rows_per_block; row < end;) {
       Size rows = std::min(end - row, inner - row % inner);
       const Size rest = plan.rests ? rows % kFewestLanes : 0;
-      if (rest > 0 && rest < rows)
+      const bool fills_lanes = rest < rows;
+      if (fills_lanes)
         rows -= rest; // which come next
-      if (rest == rows)
-        run_rows_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
-      else if (!plan.staged)
+      if (fills_lanes && !plan.staged)
         run_direct(problem, plan.shape, row, rows, on_tile);
-      else if (turned)
+      else if (fills_lanes && turned)
         run_turned(problem, row, rows, on_tile);
-      else if (plan.shape == kLaneShape)
+      else if (fills_lanes && plan.shape == kLaneShape)
         run_lanes_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);
       else
         run_rows_staged(problem, row, rows, on_tile, stages[static_cast<std::size_t>(worker)]);

@@ -8,7 +8,7 @@ import pytest
 
 import softstep as ss
 from softstep import _core
-from tests.support.cases import far_apart
+from tests.support.cases import every_second, far_apart, unaligned
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16]
@@ -82,6 +82,18 @@ def test_picked_rows(product_isa: str, rng: np.random.Generator, dtype: Any) -> 
     assert_product(out[to], a[rows], b[steps])
     rest = np.setdiff1d(np.arange(33), to)
     assert not out[rest].any()
+
+
+@pytest.mark.parametrize("layout", [unaligned, every_second])
+def test_row_numbers_of_any_layout(rng: np.random.Generator, layout: Any) -> None:
+    """They are read as integers only where they lie as such, or else copied."""
+    rows = np.array([4, 0, 9], np.int64)
+    left, right = rng.normal(size=(10, 7)), rng.normal(size=(7, 5))
+    got, picked = np.empty((3, 5)), np.empty((3, 7))
+    _core.product(got, left, right, left_rows=layout(rows))
+    assert_product(got, left[rows], right)
+    _core.panel_copy(picked, left, layout(rows))
+    np.testing.assert_array_equal(picked, left[rows])
 
 
 def test_mixed_operands(product_isa: str, rng: np.random.Generator) -> None:

@@ -103,9 +103,15 @@ class Misbehaving:
         return self._held
 
 
-def held(argument: Any) -> Any:
-    """Return the memory that an argument stands for, where it is another library's."""
-    return argument._held if isinstance(argument, Misbehaving) else argument
+def arrays_of(argument: Any) -> list[np.ndarray]:
+    """Return the arrays of an argument, or of lists in a list; of another library's, its memory."""
+    arguments = [argument]
+    for _ in range(2):
+        arguments = [
+            one for among in arguments for one in (among if isinstance(among, list) else [among])
+        ]
+    arrays = [one._held if isinstance(one, Misbehaving) else one for one in arguments]
+    return [array for array in arrays if isinstance(array, np.ndarray)]
 
 
 class WithArray(Misbehaving):

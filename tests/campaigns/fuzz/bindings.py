@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 
 from softstep import _core
-from tests.campaigns.fuzz.arguments import FLOATS, Arena, Own, held, objects, shapes
+from tests.campaigns.fuzz.arguments import FLOATS, Arena, Own, arrays_of, objects, shapes
+from tests.optim.test_native import ADAMW, SGD
 
 # What a call may raise: see the docstrings. Own is the argument's, BufferError that of DLPack.
 KINDS = (TypeError, ValueError, IndexError, MemoryError, BufferError, Own)
@@ -183,10 +184,85 @@ class Maker:
             ]
         )
 
+    def segment(self) -> Call:
+        """A segment of the classes, from its largest logits to its loss."""
+        x, rng = self.floats(self.rng.choice([(3, 5), (1, 17), (8, 33)]), np.float32), self.rng
+        given: dict[str, Any] = {
+            "logits": x,
+            "target": self.floats(x.shape[:1], np.int64),
+            "begin": rng.choice([0, 0, 1, -1, 2**40]),
+            **self.options(),
+        }
+        if rng.random() < 0.5:
+            given["sums"] = self.floats((len(x), 7), np.float64)
+            return shift, {**given, "maxima": self.floats((len(x),), np.float64)}, ["sums"]
+        rows = self.floats((rng.choice([1, len(x)]),), np.int64)
+        return finish, {**given, "out": self.out(x), "rows": rows}, ["out"]
+
+    def update(self) -> Call:
+        """A plan of parameters and a step of it."""
+        rng, shapes_of = self.rng, [(3,), (2, 2)][: self.rng.randint(1, 2)]
+        dtype, adamw = rng.choice(FLOATS), rng.random() < 0.5
+
+        def arrays(dtype: Any) -> list[np.ndarray]:
+            return [self.floats(shape, dtype) for shape in shapes_of]
+
+        wide = np.float64 if dtype == np.float64 else np.float32
+        states = [arrays(wide) for _ in range(rng.choice([2, 3]) if adamw else rng.randrange(2))]
+        masters = arrays(np.float32) if wide != dtype and rng.random() < 0.5 else []
+        given: dict[str, Any] = {
+            "rule": "adamw" if adamw else "sgd",
+            "params": arrays(dtype),
+            "states": states,
+            "masters": masters,
+            "counts": self.floats((len(shapes_of),), np.int64),
+            "numbers": [0] * len(shapes_of),
+            "grads": arrays(rng.choice([dtype, wide])),
+            "options": rng.choice([{}, {"momentum": 0.9}, {"amsgrad": True}, {"lr": float("nan")}]),
+            "zero_grads": rng.random() < 0.3,
+        }
+        return update, given, ["params", "states", "masters", "counts", "grads"]
+
     def call(self) -> Call:
         kinds = [self.softmax, self.cross_entropy, self.cross_entropy, self.errors]
         kinds += [self.product, self.panel, self.filters, self.streams]
+        kinds += [self.segment, self.update]
         return self.rng.choice(kinds)()
+
+
+def shift(logits: Any, target: Any, sums: Any, maxima: Any, begin: Any, **options: Any) -> None:
+    call = _segment(logits, target, None, options)[0]
+    call.classes(begin, begin)
+    call.shift(sums, maxima)
+
+
+def finish(logits: Any, target: Any, out: Any, begin: Any, rows: Any, **options: Any) -> None:
+    call, x = _segment(logits, target, out, options)
+    call.kept(rows)
+    call.finish(x, call.sweep(x, begin), out, begin)
+
+
+def _segment(logits: Any, target: Any, out: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+    none = dict.fromkeys(("target_probabilities", "weight", "sample_weight", "out"))
+    given: dict[str, Any] = {
+        "axis": 1,
+        "first": 2,
+        "total": 50,
+        "with_gradient": out is not None,
+        **none,
+    }
+    call, x, _ = _core.CrossEntropyCall.of_segment(logits, target, **given, **options)
+    return call, x
+
+
+def update(
+    rule: Any, params: Any, states: Any, masters: Any, counts: Any, numbers: Any, grads: Any,
+    options: Any, zero_grads: Any,
+) -> None:  # fmt: skip
+    plan = _core.UpdatePlan(rule, params, states, masters, counts, numbers, False, True)
+    known = ADAMW if rule == "adamw" else SGD
+    groups = _core.UpdateGroups(rule, [{**known, **options}])
+    plan.step(grads, groups, None, True, 1.0, zero_grads, None, 1)
 
 
 def several(rng: random.Random) -> Iterator[str]:
@@ -206,7 +282,9 @@ def several(rng: random.Random) -> Iterator[str]:
                 outcome = _call(function, given)
             finally:
                 stop()
-            may_change = [held(given.get(name)) for name in written if outcome == "result"]
+            may_change = [array for name in written for array in arrays_of(given.get(name))]
+            if outcome != "result":
+                may_change = []
             content = _checked_memory(arena, content, [*may_change, racing], function, outcome)
             yield outcome
 

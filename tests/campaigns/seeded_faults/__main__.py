@@ -63,7 +63,8 @@ class Tree:
         pybind11 = _output("-m", "pybind11", "--cmakedir")
         level = next(name for name in reversed(ss.available_isas()) if name.count("_") < 3)
         settings = [f"SOFTSTEP_ISAS={level}", "SOFTSTEP_DRIVER=ON", f"pybind11_DIR={pybind11}"]
-        settings += [f"Python_EXECUTABLE={sys.executable}"]
+        # But for the kernels nothing is optimized: what a fault costs is to compile it.
+        settings += [f"Python_EXECUTABLE={sys.executable}", "CMAKE_BUILD_TYPE=None"]
         words = ["cmake", "-G", "Ninja", "-S", ".", "-B", "build", *[f"-D{s}" for s in settings]]
         subprocess.run(words, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
         if not self.build():
