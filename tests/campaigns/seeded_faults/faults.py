@@ -11,11 +11,12 @@ FOLDERS = ("kernels", "ops", "bindings", "parallel", "dispatch")
 # Instructions of other CPUs and other backends, and what decides on speed alone.
 SPARED = {
     "product_bf16", "product_amx", "product_bfmmla", "openmp", "serial", "cgroup", "cost",
-    "tile_limits", "kernel_alone", "stream",
+    "tile_limits", "kernel_alone", "near_blocks", "stream",
 }  # fmt: skip
 # Lines that are no code, that the compiler checks, or that decide on speed alone.
 NO_CODE = re.compile(
-    r"^\s*(//|#)|static_assert|template|requires|\busing\b|fetch|constexpr|pause|m\.def"
+    r"^\s*(//|#)|static_assert|template|requires|\busing\b|constexpr|m\.def"
+    r"|fetch|ahead|pause|spin\("
 )
 # Of the kernels: the order says what a NaN gives. Elsewhere these are std::max of sizes.
 SWAPPED = re.compile(r"(?<!:)\b(max|min)(<[^<>]*>)?\(([^(),]+), ([^(),]+)\)")
