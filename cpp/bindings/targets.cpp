@@ -42,7 +42,7 @@ std::unique_ptr<std::int32_t[]> checked_targets(const py::array& target,
                                                 std::optional<std::int64_t> ignore_index,
                                                 py::ssize_t classes) {
   if (classes > std::numeric_limits<std::int32_t>::max())
-    throw py::value_error("logits: class targets need fewer than 2^31 classes, got " +
+    throw py::value_error("target: class indices need fewer than 2^31 classes, got " +
                           std::to_string(classes));
   const char order = target.dtype().byteorder();
   const bool plain = (target.flags() & py::array::c_style) && (order == '=' || order == '|') &&

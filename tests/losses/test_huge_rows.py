@@ -118,6 +118,13 @@ def test_near_certainty(isa: str) -> None:
     np.testing.assert_allclose(gradient[0, 0], -others, rtol=3e-7)
 
 
+@pytest.mark.parametrize("loss", [ss.cross_entropy, ss.hinge])
+def test_class_indices_of_more_classes_than_int32_has(loss: Any) -> None:
+    logits = np.broadcast_to(np.float32(0), (1, 2**31))
+    with pytest.raises(ValueError, match=r"^target: class indices need fewer than 2\^31 classes"):
+        loss(logits, [0])
+
+
 def test_bits_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
     x = row(rng, 2)
 

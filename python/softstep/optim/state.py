@@ -141,8 +141,9 @@ def whole(flat: Mapping[str, Any], key: str) -> int:
     try:
         number = int(value)
         is_whole = bool(number == value)
-    except (OverflowError, ValueError) as error:
-        raise ValueError(f"state[{key!r}]: expected a whole number, got {short(value)}") from error
+    except (OverflowError, TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"state[{key!r}]: expected a whole number, got {short(value)}") from error
     if not is_whole:
         raise ValueError(f"state[{key!r}]: expected a whole number, got {short(value)}")
     return number

@@ -63,10 +63,10 @@ def damage(rng: random.Random, arena: Arena, state: Any) -> Any:
     return {**state, key: rng.choice([-1, 2**70, float("nan"), "1", None, [0.1] * 3])}
 
 
-def held(made: Any) -> list[tuple[str, bytes]]:
+def held(made: Any) -> list[tuple[str, object]]:
     """Return all that must not change where a state is refused."""
-    state = made.state_dict()
-    return [(name, np.asarray(value).tobytes()) for name, value in state.items()]
+    arrays = {name: np.asarray(value) for name, value in made.state_dict().items()}
+    return [(name, repr(a) if a.dtype.hasobject else a.tobytes()) for name, a in arrays.items()]
 
 
 def several(rng: random.Random) -> Iterator[str]:
