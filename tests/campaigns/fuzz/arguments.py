@@ -98,7 +98,7 @@ class Misbehaving:
         if kind == 1:
             return self._rng.choice([None, "array", 7, [], object()])
         if kind == 2:
-            return self._held[..., :1]
+            return self._held[..., :1] if self._held.ndim else self._held
         if kind == 3:
             self._other = self._held.astype(object)  # kept: its memory may be given away
             return self._other
