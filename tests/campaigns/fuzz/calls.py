@@ -186,7 +186,7 @@ class Maker:
             **self.options(),
         }
         if rng.random() < 0.5:
-            given["sums"] = self.floats((len(x), 7), np.float64)
+            given["sums"] = self.floats((len(x), 12), np.float64)  # as `sweep` returns them
             return shift, {**given, "maxima": self.floats((len(x),), np.float64)}, ["sums"]
         rows = self.floats((rng.choice([1, len(x)]),), np.int64)
         return finish, {**given, "out": self.out(x), "rows": rows}, ["out"]
