@@ -30,14 +30,14 @@ void sweep(const UpdateTask<T>& task, const AdamwOptions& options) {
   const Rates<T> rates(options);
   each_vector<T>(task.size, [&](auto access, Size i) {
     Vec<T> p = access.load_from(task.param + i);
-    Vec<T> g = access.load_from(task.grad + i) * rates.factor;
+    Vec<T> g = rounded(access.load_from(task.grad + i) * rates.factor);
     if constexpr (kDecay == Decay::kCoupled)
       g = fma(rates.decay, p, g);
     if constexpr (kDecay == Decay::kDecoupled)
       p = fma(rates.decay, p, p);
     Vec<T> m = access.load_from(task.state[0] + i), v = access.load_from(task.state[1] + i);
     m = fma(rates.rest1, g - m, m);
-    v = fma(rates.rest2 * g, g, rates.beta2 * v);
+    v = fma(rates.rest2 * g, g, rounded(rates.beta2 * v));
     access.store_to(task.state[0] + i, m);
     access.store_to(task.state[1] + i, v);
     if constexpr (kAmsgrad) {

@@ -28,7 +28,7 @@ void sweep(const UpdateTask<T>& task, const SgdOptions& options) {
   const Rates<T> rates(options);
   each_vector<T>(task.size, [&](auto access, Size i) {
     Vec<T> p = access.load_from(task.param + i);
-    Vec<T> g = access.load_from(task.grad + i) * rates.factor;
+    Vec<T> g = rounded(access.load_from(task.grad + i) * rates.factor);
     if constexpr (kDecay == Decay::kCoupled)
       g = fma(rates.decay, p, g);
     if constexpr (kDecay == Decay::kDecoupled)
@@ -36,7 +36,7 @@ void sweep(const UpdateTask<T>& task, const SgdOptions& options) {
     if constexpr (kBuffer != Buffer::kNone) {
       Vec<T> b = g;
       if constexpr (kBuffer == Buffer::kOld)
-        b = fma(rates.momentum, access.load_from(task.state[0] + i), rates.undamped * g);
+        b = fma(rates.momentum, access.load_from(task.state[0] + i), rounded(rates.undamped * g));
       access.store_to(task.state[0] + i, b);
       g = kNesterov ? fma(rates.momentum, b, g) : b;
     }

@@ -24,6 +24,17 @@ template <class T> struct PartOfVector {
   }
 };
 
+// A product that is rounded before it is added to another one. Of a*b + c*d the compiler may fuse
+// either, and not the same one in a whole vector and in a part: bits would depend on the place.
+template <class V> SOFTSTEP_INLINE V rounded(V product) {
+#if defined(__aarch64__)
+  asm("" : "+w"(product));
+#else
+  asm("" : "+v"(product));
+#endif
+  return product;
+}
+
 constexpr Size kUnroll = 4;
 
 // body(access, i, k) for each vector, at element i; k in [0, kUnroll) changes from one to the next,

@@ -49,7 +49,7 @@ def damage(rng: random.Random, arena: Arena, state: Any) -> Any:
     if kind == 4 and isinstance(state[key], dict):
         return {**state, key: damage(rng, arena, state[key])}
     value = state[key]
-    if isinstance(value, np.ndarray) and value.size < 100:
+    if isinstance(value, np.ndarray) and value.size < 100 and value.dtype.kind in "biuf":
         other = rng.choice(
             [
                 value.astype("f8"),
