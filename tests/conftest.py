@@ -14,6 +14,7 @@ import pytest
 
 import softstep as ss
 from softstep import _core
+from tests.support.sanitizers import let_tests_judge_children
 
 
 def on_level(request: pytest.FixtureRequest) -> Iterator[str]:
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if seed:
         np.random.default_rng = drawn_anew
+    let_tests_judge_children()
 
 
 @pytest.fixture
