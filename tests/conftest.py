@@ -14,7 +14,7 @@ import pytest
 
 import softstep as ss
 from softstep import _core
-from tests.support.sanitizers import let_tests_judge_children
+from tests.support.sanitizers import report_leaks
 
 
 def on_level(request: pytest.FixtureRequest) -> Iterator[str]:
@@ -42,7 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if seed:
         np.random.default_rng = drawn_anew
-    let_tests_judge_children()
+
+
+def pytest_unconfigure() -> None:
+    report_leaks()
 
 
 @pytest.fixture
