@@ -175,7 +175,7 @@ DEFINITIONS = ("make_function_record", "initialize_generic", "argument_record", 
 def our_leaks(reports: Path) -> list[str]:
     """Return the leaks of memory that our code took."""
     blocks = [b for file in reports.iterdir() for b in file.read_text().split("\n\n")]
-    ours = [b for b in blocks if " leak of " in b and "softstep::" in b]
+    ours = [b for b in blocks if " leak of " in b and "/cpp/" in b]
     return [block for block in ours if not any(name in block for name in DEFINITIONS)]
 
 
