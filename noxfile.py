@@ -1,6 +1,7 @@
 """The list of developer commands: `nox -l` shows it, `nox -s NAME -- ARGUMENTS` runs one."""
 
 import platform
+import tempfile
 from pathlib import Path
 
 import nox
@@ -157,15 +158,12 @@ def sanitize(session: nox.Session, sanitizer: str) -> None:
     if sanitizer == "undefined":
         session.run("pytest", *session.posargs)
         return
-    reports = Path(session.create_tmp(), "reports").resolve()
-    reports.mkdir(exist_ok=True)
-    for old in reports.iterdir():
-        old.unlink()
-    # At its end pytest asks for the leaks; at the end of the process they would be its exit status.
-    leaks = f"detect_leaks=1:leak_check_at_exit=0:log_path={reports / 'report'}"
-    session.run("pytest", *session.posargs, env=address_environment(session, leaks))
-    if found := our_leaks(reports):
-        session.error("\n\n".join(found))
+    with tempfile.TemporaryDirectory() as reports:
+        # At its end pytest asks for the leaks; at that of the process they would be its status.
+        leaks = f"detect_leaks=1:leak_check_at_exit=0:log_path={reports}/report"
+        session.run("pytest", *session.posargs, env=address_environment(session, leaks))
+        if found := our_leaks(Path(reports)):
+            session.error("\n\n".join(found))
 
 
 # What pybind11 and we take for the definition of a function, as long as Python lives.

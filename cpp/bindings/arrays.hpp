@@ -38,6 +38,9 @@ py::array as_any_float_input(const py::handle& object, const char* name);
 // A C-contiguous array of this dtype, float32 or float64, copied if needed.
 py::array as_compute_input(const py::handle& object, const char* name, const py::dtype& dtype);
 
+// The same, turned into the dtype of another argument.
+py::array as_input_like(const py::handle& object, const char* name, const py::array& other);
+
 // Row numbers and sums that are only read: aligned and adjacent, or else copied.
 template <class T>
 using Numbers = py::array_t<T, py::array::c_style | py::array::forcecast |
@@ -46,11 +49,8 @@ using RowNumbers = Numbers<std::int64_t>;
 
 // Whether its elements can be read and written where they are.
 inline bool is_aligned(const py::array& array) {
-  return array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
 }
-
-// The same, turned into the dtype of another argument.
-py::array as_input_like(const py::handle& object, const char* name, const py::array& other);
 
 // An array that is written: never copied, so it must be exactly right.
 py::array as_output(const py::handle& object, const char* name, const py::array& like);

@@ -229,6 +229,8 @@ class Load:
 def growth(states: list[State]) -> list[str]:
     """Return what is larger in the last third than it was in the second."""
     third = len(states) // 3
+    if not third:
+        return ["too few looks at the process to tell of growth: give it more --seconds"]
     middle, last = states[third : 2 * third], states[2 * third :]
     found = []
     for name, allowed in (("memory", MOST_GROWTH), ("threads", 0), ("files", 0)):

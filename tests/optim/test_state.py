@@ -236,19 +236,21 @@ def test_amsgrad_comes_and_goes(rng: np.random.Generator) -> None:
     assert other.state_dict().keys() == state.keys()
 
 
-STEPS = [-1, 2**70, float("inf"), float("nan"), 0.5, "1e3", np.inf, 2**53 + 1]
-STEPS += [object(), [1, 2], np.ones((2, 3)), 1j, b"", slice(1)]
+STEPS = [-1, 2**70, float("inf"), float("nan"), 0.5, "1e3", np.inf, 2**53 + 1, b""]
+NO_NUMBERS = [object(), [1, 2], np.ones((2, 3)), 1j, slice(1)]
 
 
-@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize(
+    ("steps", "error"), [(n, ValueError) for n in STEPS] + [(n, TypeError) for n in NO_NUMBERS]
+)
 @pytest.mark.parametrize("key", ["step", "state.0.step"])
-def test_numbers_of_steps_that_are_none(key: str, steps: Any) -> None:
+def test_numbers_of_steps_that_are_none(key: str, steps: Any, error: type[Exception]) -> None:
     """The first step after it would fail, or arrays are taken before the number is refused."""
     optimizer = ss.AdamW([np.ones(3, np.float32)], lr=0.1)
     optimizer.step([np.ones(3, np.float32)])
     before = {name: np.array(value) for name, value in optimizer.state_dict().items()}
     other = {**before, "state.0.exp_avg": np.full(3, 9, np.float32), key: steps}
-    with pytest.raises((TypeError, ValueError), match=r"state\['.*step'\]: expected"):
+    with pytest.raises(error, match=r"state\['.*step'\]: expected"):
         optimizer.load_state_dict(other)
     after = optimizer.state_dict()
     assert all(np.array_equal(after[name], value) for name, value in before.items())

@@ -19,7 +19,7 @@ NO_CODE = re.compile(
     r"|fetch|ahead|pause|spin\("
 )
 # Of the kernels: the order says what a NaN gives. Elsewhere these are std::max of sizes.
-SWAPPED = re.compile(r"(?<!:)\b(max|min)(<[^<>]*>)?\(([^(),]+), ([^(),]+)\)")
+SWAPPED = r"(?<!:)\b(max|min)(<[^<>]*>)?\(([^(),]+), ([^(),]+)\)"
 
 # A pattern and what takes its place.
 Edit = tuple[str, str]
@@ -34,7 +34,7 @@ EDITS: dict[str, list[Edit]] = {
         (r"(\w+[.])*\w*stride\w*(?=[,)])", "1"),
     ],
     "NaN": [
-        (SWAPPED.pattern, r"\1\2(\4, \3)"), (r" == ", " != "), (r" != ", " == "),
+        (SWAPPED, r"\1\2(\4, \3)"), (r" == ", " != "), (r" != ", " == "),
         (r"!\(([^()]+) >= ", r"(\1 < "), (r"!\(([^()]+) > ", r"(\1 <= "),
     ],
     "factor": [(r" \* ", " / "), (r" / ", " * "), (r"\bT\(1\)", "T(2)"), (r"\bT\(0\)", "T(1)")],
