@@ -224,6 +224,11 @@ template <class P> struct ProductTask {
   const Compute<P>* bias; // of each column, where nothing is added to; or null
   bool adds;
 };
+// The same of a left operand as it lies, and of a right one of panels `right_panel` apart whose
+// steps are `right_step` apart: packed, or tile_cols adjacent columns of what lies there.
+template <class T> struct DirectProductTask : ProductTask<T> {
+  Size left_row, left_step, right_panel, right_step;
+};
 struct ProductTile {
   Size rows, cols;
   Size depth;       // a multiple of this is multiplied at once; 2: pairs lie together
@@ -232,6 +237,7 @@ struct ProductTile {
 template <class P> struct ProductKernels {
   void (*multiply)(const ProductTask<P>&) noexcept;
   ProductTile tile;
+  void (*multiply_direct)(const DirectProductTask<P>&) noexcept; // null of paired panels
 };
 // Of bfloat16 panels, by instructions that multiply pairs.
 struct PairedProductKernels {

@@ -68,7 +68,8 @@ void multiply(const ProductTask<BFloat16>& task) noexcept {
 } // namespace
 
 extern const PairedProductKernels product;
-const PairedProductKernels product = {
-    {multiply, {kAmxRows, kAmxCols, kAmxDepth, true}}, pair_rows<float>, pair_rows<BFloat16>};
+const PairedProductKernels product = {{multiply, {kAmxRows, kAmxCols, kAmxDepth, true}, nullptr},
+                                      pair_rows<float>,
+                                      pair_rows<BFloat16>};
 
 } // namespace softstep::KERNEL_ISA

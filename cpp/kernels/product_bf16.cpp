@@ -30,7 +30,8 @@ void multiply(const ProductTask<BFloat16>& task) noexcept {
 } // namespace
 
 extern const PairedProductKernels product;
-const PairedProductKernels product = {
-    {multiply, {kTileRows, kTileCols<float>, 2, false}}, pair_rows<float>, pair_rows<BFloat16>};
+const PairedProductKernels product = {{multiply, {kTileRows, kTileCols<float>, 2, false}, nullptr},
+                                      pair_rows<float>,
+                                      pair_rows<BFloat16>};
 
 } // namespace softstep::KERNEL_ISA

@@ -65,6 +65,6 @@ void multiply(const ProductTask<BFloat16>& task) noexcept {
 
 extern const PairedProductKernels product;
 const PairedProductKernels product = {
-    {multiply, {kSide, kSide, kDepth, false}}, pair_rows<float>, pair_rows<BFloat16>};
+    {multiply, {kSide, kSide, kDepth, false}, nullptr}, pair_rows<float>, pair_rows<BFloat16>};
 
 } // namespace softstep::KERNEL_ISA

@@ -22,7 +22,7 @@ constexpr Size kTileVectors = 2;
 constexpr Size kFewRows = kTileRows / 3; // of a small batch, whose other rows would be 0
 template <class T> constexpr Size kTileCols = kTileVectors * kLanes<T>;
 
-template <class T, Size kRows> using Sums = Vec<T>[kRows][kTileVectors];
+template <class T, Size kRows, Size kVectors> using Sums = Vec<T>[kRows][kVectors];
 
 template <class P>
 SOFTSTEP_INLINE Compute<P>* row_of(const ProductTask<P>& task, Size row, Size col) {
@@ -31,16 +31,16 @@ SOFTSTEP_INLINE Compute<P>* row_of(const ProductTask<P>& task, Size row, Size co
 }
 
 // A tile that lies inside c: written, added, or written with the bias.
-template <class P, Size kRows, class T = Compute<P>>
+template <class P, Size kRows, Size kVectors, class T = Compute<P>>
 SOFTSTEP_INLINE void put_whole(const ProductTask<P>& task, Size row, Size col,
-                               const Sums<T, kRows>& sums) {
+                               const Sums<T, kRows, kVectors>& sums) {
   constexpr Size w = kLanes<T>;
   const T* bias = task.bias ? task.bias + col : nullptr;
 #pragma GCC unroll 12
   for (Size r = 0; r < kRows; ++r) {
     T* c = row_of(task, row + r, col);
 #pragma GCC unroll 2
-    for (Size v = 0; v < kTileVectors; ++v) {
+    for (Size v = 0; v < kVectors; ++v) {
       Vec<T> sum = sums[r][v];
       if (task.adds)
         sum += load(c + v * w);
@@ -77,6 +77,21 @@ void put_part(const ProductTask<P>& task, Size row, Size col, const T* sums) {
   }
 }
 
+template <class P, Size kRows, Size kVectors, class T = Compute<P>>
+SOFTSTEP_INLINE void put(const ProductTask<P>& task, Size row, Size col,
+                         const Sums<T, kRows, kVectors>& sums) {
+  constexpr Size w = kLanes<T>, kCols = kVectors * w;
+  if (row + kRows <= task.rows && col + kCols <= task.cols)
+    return put_whole<P, kRows, kVectors>(task, row, col, sums);
+  T part[kRows * kCols];
+#pragma GCC unroll 12
+  for (Size r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (Size v = 0; v < kVectors; ++v)
+      store(part + r * kCols + v * w, sums[r][v]);
+  put_part<kRows, kCols>(task, row, col, part);
+}
+
 // What a step of the depth multiplies: elements of `left` broadcast, vectors of `right`.
 template <class T> struct ProductStep {
   static constexpr Size kDepth = 1;
@@ -98,7 +113,7 @@ void multiply_tile(const ProductTask<P>& task, const P* left, const P* right, Si
   for (Size r = 0; r < kRows; ++r)
     if (row + r < task.rows)
       prefetch<kTileVectors * kVectorBytes>(row_of(task, row + r, col));
-  Sums<T, kRows> sums = {};
+  Sums<T, kRows, kTileVectors> sums = {};
   for (Size k = 0; k < task.depth; k += Step::kDepth) {
     __builtin_prefetch(left + 1024 / sizeof(P));
     prefetch<kTileVectors * kVectorBytes>(right + 2048 / sizeof(P));
@@ -116,15 +131,7 @@ void multiply_tile(const ProductTask<P>& task, const P* left, const P* right, Si
     left += kTileRows * Step::kDepth;
     right += kTileCols<T> * Step::kDepth;
   }
-  if (row + kRows <= task.rows && col + kTileCols<T> <= task.cols)
-    return put_whole<P, kRows>(task, row, col, sums);
-  T part[kRows * kTileCols<T>];
-#pragma GCC unroll 12
-  for (Size r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-    for (Size v = 0; v < kTileVectors; ++v)
-      store(part + r * kTileCols<T> + v * w, sums[r][v]);
-  put_part<kRows, kTileCols<T>>(task, row, col, part);
+  put<P, kRows, kTileVectors>(task, row, col, sums);
 }
 
 template <class P, class Step> SOFTSTEP_INLINE void multiply_panels(const ProductTask<P>& task) {

@@ -1,33 +1,18 @@
 #include "ops/product.hpp"
 
 #include "dispatch/dispatch.hpp"
+#include "ops/product_cuts.hpp"
+#include "ops/product_direct.hpp"
 #include "parallel/parallel.hpp"
 
 #include <algorithm>
-#include <memory>
-#include <new>
 
 namespace softstep::ops {
 namespace {
 
 // Measured, docs/design/0012-products.md.
-constexpr Size kPanelBytes = 65536;     // a panel of `right`
-constexpr Size kSharedBytes = 4 << 20;  // panels that all threads read
-constexpr Size kStepBytes = 1024;       // of a block, in one step of the depth
-constexpr Size kLeastBlocks = 8;        // but not fewer blocks than this
-constexpr double kMultiplyAddNs = 0.02; // at 100 GFLOP/s
-
-Size up(Size n, Size multiple) { return (n + multiple - 1) / multiple * multiple; }
-Size parts(Size n, Size size) { return (n + size - 1) / size; }
-
-constexpr std::size_t kAlignment = 64;
-struct FreeAligned {
-  void operator()(void* memory) const { ::operator delete(memory, std::align_val_t(kAlignment)); }
-};
-using Scratch = std::unique_ptr<unsigned char, FreeAligned>;
-Scratch scratch(std::size_t bytes) {
-  return Scratch(static_cast<unsigned char*>(::operator new(bytes, std::align_val_t(kAlignment))));
-}
+constexpr Size kSharedBytes = 4 << 20; // panels that all threads read
+constexpr Size kStepBytes = 1024;      // of a block, in one step of the depth
 
 // The panels of one operand are made once and shared, those of the other by the block that
 // multiplies them: every element is packed once.
@@ -39,9 +24,8 @@ public:
         shared_lines_(shares_left_ ? problem.rows : problem.cols),
         own_lines_(shares_left_ ? problem.cols : problem.rows), shared_width_(width(shares_left_)),
         own_width_(width(!shares_left_)) {
-    const Size step = tile_.cols * static_cast<Size>(sizeof(P));
     const Size depth = std::max(up(p_.depth, tile_.depth), tile_.depth);
-    depth_ = std::min(up(kPanelBytes / step, tile_.depth), depth);
+    depth_ = std::min(panel_depth(tile_, sizeof(P)), depth);
     const Size line_bytes = up(shared_lines_, shared_width_) * static_cast<Size>(sizeof(P));
     slab_ = std::max(kSharedBytes / line_bytes / depth_, Size{1}) * depth_;
     slab_ = std::min(slab_, up(depth, depth_));
@@ -98,10 +82,7 @@ private:
     else
       operand.pack_paired(operand, which, to, room);
   }
-  double cost_ns(Size steps) const {
-    return static_cast<double>(p_.rows) * static_cast<double>(p_.cols) *
-           static_cast<double>(steps) * kMultiplyAddNs;
-  }
+  double cost_ns(Size steps) const { return multiply_cost_ns(p_.rows, p_.cols, steps); }
   double share_cost_ns(Size steps) const {
     return static_cast<double>(shared_lines_) * static_cast<double>(steps);
   }
@@ -170,6 +151,8 @@ template <class T> void product(const ProductProblem<T>& problem) {
   if constexpr (std::is_same_v<T, float>)
     if (const PairedProductKernels* paired = problem.paired ? dispatch::paired_product() : nullptr)
       return Product<T, BFloat16>(problem, paired->product).run();
+  if (is_direct(problem))
+    return direct_product(problem);
   Product<T, T>(problem, *dispatch::active_for<T>().product).run();
 }
 

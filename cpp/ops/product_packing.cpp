@@ -8,7 +8,7 @@
 namespace softstep::ops {
 namespace {
 
-constexpr Size kTurned = 16; // steps that are transposed at once: they stay in a first-level cache
+constexpr Size kAtOnce = 16; // steps that are packed at once: they stay in a first-level cache
 
 template <class S> struct Source {
   const ProductOperand& operand;
@@ -46,41 +46,47 @@ template <class T> void copy(T* to, const T* from, Size n) {
 }
 
 // Short runs far from each other, which no prefetcher of a CPU follows.
-template <class S> void prefetch_lines(const Source<S>& from, const PanelPart& part, Size step) {
-  constexpr Size kAhead = 8;
-  if (step + kAhead >= part.depth || !from.lines_adjacent())
+template <class S>
+void prefetch_lines(const Source<S>& from, const PanelPart& part, Size step, Size ahead) {
+  if (step + ahead >= part.depth || !from.lines_adjacent())
     return;
-  const S* row = from.at(part.line, part.step + step + kAhead);
+  const S* row = from.at(part.line, part.step + step + ahead);
   for (Size i = 0; i < part.lines; i += 64 / static_cast<Size>(sizeof(S)))
     __builtin_prefetch(row + i);
 }
 
-// The elements of one step, spread over the panels.
-template <Size kWidth, class T> void spread(T* to, Size panel, const T* from, Size lines) {
-  for (; lines >= kWidth; lines -= kWidth, from += kWidth, to += panel)
-    copy(to, from, kWidth);
-  if (lines > 0) {
-    copy(to, from, lines);
-    clear(to + lines, kWidth - lines);
+// Steps of the depth, spread over the panels: one panel after the other, as all of them may lie
+// in the same lines of a cache.
+template <Size kWidth, class T>
+void spread(T* to, Size panel, const T* const* rows, Size steps, Size lines) {
+  for (Size line = 0; line < lines; line += kWidth, to += panel) {
+    const Size n = std::min(kWidth, lines - line);
+    for (Size k = 0; k < steps; ++k) {
+      T* step = to + k * kWidth;
+      if (n == kWidth) {
+        copy(step, rows[k] + line, kWidth);
+      } else {
+        copy(step, rows[k] + line, n);
+        clear(step + n, kWidth - n);
+      }
+    }
   }
 }
-template <class T> void spread_by(Size width, T* to, Size panel, const T* from, Size lines) {
+template <class T>
+void spread_by(Size width, T* to, Size panel, const T* const* rows, Size steps, Size lines) {
   switch (width) { // the widths of the levels, so that copies are a few instructions
   case 12:
-    return spread<12>(to, panel, from, lines);
+    return spread<12>(to, panel, rows, steps, lines);
   case 32:
-    return spread<32>(to, panel, from, lines);
+    return spread<32>(to, panel, rows, steps, lines);
   case 16:
-    return spread<16>(to, panel, from, lines);
+    return spread<16>(to, panel, rows, steps, lines);
   case 6:
-    return spread<6>(to, panel, from, lines);
+    return spread<6>(to, panel, rows, steps, lines);
   case 8:
-    return spread<8>(to, panel, from, lines);
-  }
-  for (; lines > 0; lines -= width, from += width, to += panel) {
-    const Size n = std::min(width, lines);
-    copy(to, from, n);
-    clear(to + n, width - n);
+    return spread<8>(to, panel, rows, steps, lines);
+  default:
+    return spread<4>(to, panel, rows, steps, lines);
   }
 }
 
@@ -88,8 +94,8 @@ template <class T> void spread_by(Size width, T* to, Size panel, const T* from, 
 template <class T>
 void turn(T* to, Size width, const T* rows, Size row_stride, Size lines, Size steps) {
   const auto transpose = dispatch::active_for<T>().transpose->transpose;
-  for (Size step = 0; step < steps; step += kTurned) {
-    const Size n = std::min(kTurned, steps - step);
+  for (Size step = 0; step < steps; step += kAtOnce) {
+    const Size n = std::min(kAtOnce, steps - step);
     transpose({to + step * width, width}, {rows + step, row_stride}, lines, n);
     if (lines < width)
       for (Size i = step; i < step + n; ++i)
@@ -108,18 +114,22 @@ void pack(const ProductOperand& operand, const PanelPart& part, void* panels, vo
   T* wide = static_cast<T*>(scratch);
   const auto widen = dispatch::active_for<S>().panel->copy;
   if (!from.depth_adjacent()) {
-    S* room = reinterpret_cast<S*>(wide + part.lines);
-    for (Size k = 0; k < part.depth; ++k) {
-      prefetch_lines(from, part, k);
-      const S* row = along_lines(from, part.line, part.step + k, part.lines, room);
-      const T* values;
-      if constexpr (kWidens) {
-        widen(wide, row, part.lines);
-        values = wide;
-      } else {
-        values = row;
+    S* room = reinterpret_cast<S*>(kWidens ? wide + kAtOnce * part.lines : wide);
+    for (Size k = 0; k < part.depth; k += kAtOnce) {
+      const Size steps = std::min(kAtOnce, part.depth - k);
+      const T* rows[kAtOnce];
+      for (Size i = 0; i < steps; ++i) {
+        prefetch_lines(from, part, k + i, kAtOnce);
+        const S* row =
+            along_lines(from, part.line, part.step + k + i, part.lines, room + i * part.lines);
+        if constexpr (kWidens) {
+          widen(wide + i * part.lines, row, part.lines);
+          rows[i] = wide + i * part.lines;
+        } else {
+          rows[i] = row;
+        }
       }
-      spread_by(part.width, to + k * part.width, panel, values, part.lines);
+      spread_by(part.width, to + k * part.width, panel, rows, steps, part.lines);
     }
     return;
   }
@@ -153,7 +163,8 @@ void pair(const PairedProductKernels& kernels, BFloat16* to, const BFloat16* fir
   kernels.pair_bf16(to, first, second, n);
 }
 
-constexpr Size kRowSteps = 32; // of a row of 64 bytes
+constexpr Size kRowSteps = 32;  // of a row of 64 bytes
+constexpr Size kPairsAhead = 8; // steps that are fetched ahead
 
 // kRowSteps steps of a panel by row: n lines, and zeros for the others.
 void put_rows(BFloat16* to, Size width, const BFloat16* rows, Size stride, Size n) {
@@ -194,8 +205,8 @@ void pack_paired(const ProductOperand& operand, const PanelPart& part, void* pan
   for (Size k = 0; k < part.padded; k += 2 * at_once) {
     for (Size i = 0; i < at_once; ++i) {
       const Size step = k + 2 * i;
-      prefetch_lines(from, part, step);
-      prefetch_lines(from, part, step + 1);
+      prefetch_lines(from, part, step, kPairsAhead);
+      prefetch_lines(from, part, step + 1, kPairsAhead);
       BFloat16* pairs = room + i * 2 * part.lines;
       if (step >= part.depth) {
         clear(pairs, 2 * part.lines);
@@ -210,7 +221,7 @@ void pack_paired(const ProductOperand& operand, const PanelPart& part, void* pan
     const float* pairs = reinterpret_cast<const float*>(room);
     BFloat16* at = to + k * part.width;
     if (!part.by_row) {
-      spread_by(part.width, reinterpret_cast<float*>(at), panel / 2, pairs, part.lines);
+      spread_by(part.width, reinterpret_cast<float*>(at), panel / 2, &pairs, 1, part.lines);
       continue;
     }
     for (Size line = 0; line < part.lines; line += part.width, at += panel) {
@@ -231,6 +242,7 @@ std::size_t pack_scratch(const PanelPart& part) {
 
 template <class S> ProductOperand product_operand() {
   ProductOperand operand{};
+  operand.as_computed = std::is_same_v<S, Compute<S>>;
   operand.pack = pack<S>;
   if constexpr (std::is_same_v<S, float> || std::is_same_v<S, BFloat16>)
     operand.pack_paired = pack_paired<S>;

@@ -19,6 +19,7 @@ struct ProductOperand {
   Size line_stride, depth_stride;
   const std::int64_t* index; // or null
   bool indexes_depth;
+  bool as_computed; // stored in what is computed in
   // Into panels of what is computed in, and into paired ones of bfloat16; null where it cannot.
   // The last argument is scratch of pack_scratch() bytes.
   void (*pack)(const ProductOperand&, const PanelPart&, void* panels, void* scratch);

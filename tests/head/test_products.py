@@ -14,6 +14,8 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16]
 # Whole tiles and parts of them; depths of one, of several and of parts of a panel.
 SHAPES = [(1, 1, 1), (1, 200, 70), (13, 33, 31), (40, 17, 513), (150, 70, 64), (5, 9, 1400)]
+# Around the sizes up to which operands of float32 and float64 are read as they lie.
+SHAPES += [(4, 260, 300), (30, 40, 1100), (20, 140, 500)]
 LAYOUTS = ["rows", "columns", "strided", "backwards", "far rows", "far columns"]
 
 
@@ -64,6 +66,23 @@ def test_products(product_isa: str, rng: np.random.Generator, dtype: Any, layout
             _core.product(out, left, right, add=True)
             assert_product(out, a, b, before)
             assert np.isnan(out.base[:, cols:]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+def test_bits_do_not_depend_on_how_operands_lie(
+    product_isa: str, rng: np.random.Generator, dtype: Any
+) -> None:
+    """Nor on whether they are packed: rows by their numbers always are."""
+    for rows, cols, depth in [*SHAPES, (300, 9, 1100), (9, 300, 1100)]:
+        a, b = rng.normal(size=(rows, depth)).astype(dtype), rng.normal(size=(depth, cols))
+        b, bias = b.astype(dtype), rng.normal(size=cols).astype(dtype)
+        expected = np.empty((rows, cols), dtype)
+        _core.product(expected, a, b, bias=bias, left_rows=np.arange(rows))
+        for layout in LAYOUTS:
+            for left, right in [(laid_out(a, layout), b), (a, laid_out(b, layout))]:
+                out = np.empty_like(expected)
+                _core.product(out, left, right, bias=bias)
+                assert out.tobytes() == expected.tobytes(), (rows, cols, depth, layout)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

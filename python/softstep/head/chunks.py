@@ -6,7 +6,7 @@ import numpy as np
 
 import softstep._core as _core
 from softstep._typing import FloatArray
-from softstep.head.arguments import GRADIENTS, Head, LinearGradients
+from softstep.head.arguments import GRADIENTS, Head, LinearGradients, is_bfloat16
 from softstep.head.filter import keep_live_classes
 from softstep.head.rows import HiddenRows, add_rows, matrix
 from softstep.head.targets import Targets
@@ -30,12 +30,13 @@ class ChunkLoop:
         self.head, self.targets, self.wanted, self.added = head, targets, wanted, added
         self.upstream, self.filter_eps = upstream, filter_eps
         # The gradient of the logits is then rounded too, where the CPU multiplies bfloat16.
-        self.bfloat16 = all(a.dtype.name == "bfloat16" for a in (head.hidden, head.weight))
+        self.bfloat16 = is_bfloat16(head.hidden.dtype) and is_bfloat16(head.weight.dtype)
         self.hidden = self._hidden_rows()
         self.gradients = {
             name: given.get(name) if name in given else self._new(name) for name in wanted
         }
-        self.plan = plan_chunks(self._needs(), workspace, self.bfloat16)
+        self.needs = self._needs()
+        self.plan = plan_chunks(self.needs, workspace, self.bfloat16)
 
     def _hidden_rows(self) -> HiddenRows:
         scaled = self.upstream is not None
@@ -87,7 +88,7 @@ class ChunkLoop:
         )
 
     def _take_scratch(self, arena: Arena) -> None:
-        rows, needs = self.plan.rows, self._needs()
+        rows, needs = self.plan.rows, self.needs
         classes, features = needs.classes, needs.features
         self.logits = arena.array(rows, classes)
         self.probabilities = arena.array(rows, classes) if needs.row_classes == 2 else None

@@ -77,7 +77,7 @@ class Targets:
 
     def _divide_by(self, denominator: float) -> None:
         """Set what a mean divides by."""
-        if not (np.isfinite(denominator) and denominator >= 0):
+        if not 0 <= denominator < math.inf:
             raise ValueError(
                 "class_weight, sample_weight: expected weights whose sum over the rows, which the "
                 f"mean divides by, is finite and not negative, got {denominator}"

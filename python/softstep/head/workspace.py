@@ -6,8 +6,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ _BYTES, _BFLOAT16_BYTES, _ROWS = 64 << 20, 96 << 20, 1024
 _ALIGNMENT = 64
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """How many arrays of each shape a chunk of rows needs; sizes in elements of `itemsize`."""
 
     rows: int  # in all
@@ -40,8 +38,7 @@ class Needs:
         return elements * self.itemsize + arrays * _ALIGNMENT
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Rows of a chunk, and the bytes that it takes."""
 
     rows: int
@@ -97,12 +94,13 @@ _kept = _Kept()
 def borrowed(size: int, dtype: np.dtype[Any]) -> Iterator[Arena]:
     """Lend this thread's buffer, made larger if need be; a call inside a call has its own."""
     buffer, _kept.buffer = _kept.buffer, None
-    if buffer is None or buffer.size < size + _ALIGNMENT:
+    if buffer is None or buffer.size < size:
         buffer = None  # the old one goes before the new one comes
         buffer = np.empty(size + _ALIGNMENT, np.uint8)  # NumPy asks for huge pages
-    try:
         skipped = -buffer.ctypes.data % _ALIGNMENT
-        yield Arena(buffer[skipped:], dtype)
+        buffer = buffer[skipped : skipped + size]
+    try:
+        yield Arena(buffer, dtype)
     finally:
         _kept.buffer = buffer
 

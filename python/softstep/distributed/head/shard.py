@@ -1,6 +1,5 @@
 """The linear head over a rank's classes: chunk by chunk as in one process, with sums over ranks."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,7 @@ class ShardLoop(ChunkLoop):
 
     def start(self, chunk: int) -> None:
         """Take the chunks that all ranks can take, once all have agreed to."""
-        self.plan = replace(self.plan, rows=chunk)
+        self.plan = self.plan._replace(rows=chunk)
         self.targets.complete()
         if isinstance(self.hidden, GatheredRows):
             self.hidden.arrange(self.targets, chunk)
@@ -87,7 +86,7 @@ class ShardLoop(ChunkLoop):
     def _needs(self) -> Needs:
         needs = super()._needs()
         # Two chunks' dhidden are under way at once.
-        return replace(needs, row_features=needs.row_features + ("hidden" in self.wanted))
+        return needs._replace(row_features=needs.row_features + ("hidden" in self.wanted))
 
     def _take_scratch(self, arena: Arena) -> None:
         super()._take_scratch(arena)
