@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from softstep.cli import main
 from softstep.distributed import Single, communicator
-from tests.support.ranks import launch
+from softstep.distributed.engines.launch import launched_rank
+from tests.support.ranks import ENGINES, launch
 
 
 def fail(how: str) -> None:
@@ -36,6 +39,29 @@ def fail(how: str) -> None:
 )
 def test_a_rank_that_fails_ends_the_job(how: str, message: str) -> None:
     assert message in launch("mpi", 2, __file__, how, timeout=30, status=None)
+
+
+class InterruptedImport:
+    """Presses Ctrl-C on rank 1 before it is one of the ranks, while rank 0 waits for that."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Find nothing."""
+        if name == "softstep.cli.train" and launched_rank() == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupt() -> None:
+    # As a batch system starts it: a shell's background has Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.meta_path.insert(0, InterruptedImport)
+    sys.exit(main(["train", "--timeout", "5"]))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ctrl_c_before_there_are_ranks_ends_the_job(engine: str, tmp_path: Path) -> None:
+    text = launch(engine, 2, __file__, "interrupt", timeout=90, status=None, cwd=tmp_path)
+    assert "Traceback" not in text and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -89,4 +115,4 @@ def test_another_mpi_than_the_launchers() -> None:
 
 
 if __name__ == "__main__":
-    fail(sys.argv[1])
+    interrupt() if sys.argv[1] == "interrupt" else fail(sys.argv[1])

@@ -45,7 +45,12 @@ def commands(engine: str, size: int) -> list[tuple[list[str], dict[str, str]]]:
 
 
 def launch(
-    engine: str, size: int, *words: object, timeout: float = 100, status: int | None = 0
+    engine: str,
+    size: int,
+    *words: object,
+    timeout: float = 100,
+    status: int | None = 0,
+    cwd: Path | None = None,
 ) -> str:
     """Run a Python program, with its arguments, on many ranks: "mpi", "gloo" or "torchrun".
 
@@ -61,6 +66,7 @@ def launch(
                 env={**environment, **more},
                 stdout=output,
                 stderr=output,
+                cwd=cwd,
                 start_new_session=True,
             )
             for start, more in commands(engine, size)

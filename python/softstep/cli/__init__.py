@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from softstep.cli.arguments import Parser
 from softstep.cli.errors import CommandError, OtherRank
-from softstep.cli.process.interrupts import Interrupted, interrupts_raised
+from softstep.cli.process.interrupts import Interrupted, interrupts_fatal, interrupts_raised
 
 __all__ = ["main"]
 
@@ -37,9 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     parser = Parser(prog=f"softstep {command}", description=f"{COMMANDS[command].capitalize()}.")
     try:
-        module = importlib.import_module(f"softstep.cli.{command}")
-        module.add_arguments(parser)
-        args = parser.parse_args(words[1:])
+        # Nothing is to be cleaned up yet. And a launcher ends the other ranks for one that a signal
+        # has ended; for one that ends by itself they wait in the start of MPI, without a time-out.
+        with interrupts_fatal():
+            module = importlib.import_module(f"softstep.cli.{command}")
+            module.add_arguments(parser)
+            args = parser.parse_args(words[1:])
         with interrupts_raised():
             status: int | None = module.run(args)
             sys.stdout.flush()

@@ -29,6 +29,10 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
     """Let ``handler`` have the signals that are not ignored, as by nohup, nor others' in C."""
+    # Elsewhere Python lets nobody handle signals.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     former = {number: signal.getsignal(number) for number in ENDING}
     taken = {n: each for n, each in former.items() if each not in (signal.SIG_IGN, None)}
     for number in taken:
@@ -43,10 +47,6 @@ def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) 
 @contextmanager
 def interrupts_raised() -> Iterator[None]:
     """Raise `Interrupted` wherever a signal comes, so that what was begun is cleaned up."""
-    # Elsewhere Python lets nobody handle signals.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     with _handled(_raise):
         yield
 
