@@ -51,7 +51,8 @@ ops::ProductOperand operand_of(const py::array& array, py::ssize_t axis, const I
 
 void product(const py::object& out_object, const py::object& left_object,
              const py::object& right_object, const Index& left_rows, const Index& right_rows,
-             const Index& out_rows, const py::object& bias_object, bool adds, bool paired) {
+             const Index& out_rows, const py::object& bias_object, bool adds, bool paired,
+             bool relu, const py::object& gate_object) {
   const py::array left = as_any_float_input(left_object, "left");
   const py::array right = as_any_float_input(right_object, "right");
   require_matrix(left, "left");
@@ -85,21 +86,32 @@ void product(const py::object& out_object, const py::object& left_object,
     bias = as_compute_input(bias_object, "bias", dtype);
     require_shape(*bias, "bias", {cols});
   }
+  std::optional<py::array> gate;
+  if (!gate_object.is_none()) {
+    gate = as_any_float_input(gate_object, "gate");
+    if (dtype_of(*gate) != dtype_of(dtype))
+      throw py::type_error("gate: expected " + std::string(py::str(dtype)) + ", got " +
+                           dtype_text(*gate));
+    require_shape(*gate, "gate", {rows, cols});
+    if (cols > 1 && gate->strides(1) != gate->itemsize())
+      throw py::value_error("gate: expected rows of adjacent elements");
+    refuse_overlap(out, "out", *gate, "gate", false);
+  }
   const ops::ProductOperand l = operand_of(left, 0, left_rows),
                             r = operand_of(right, 1, right_rows);
   with_type(out, [&](auto type) {
     using T = decltype(type);
-    const ops::ProductProblem<T> problem = {
-        {data_of<T>(out), out.strides(0) / static_cast<py::ssize_t>(sizeof(T))},
-        out_rows ? out_rows->data() : nullptr,
-        l,
-        r,
-        rows,
-        cols,
-        depth,
-        bias ? data_of<T>(*bias) : nullptr,
-        adds,
-        paired && l.pack_paired && r.pack_paired};
+    const auto matrix = [](const py::array& array) {
+      return Matrix<T>{data_of<T>(array), array.strides(0) / static_cast<py::ssize_t>(sizeof(T))};
+    };
+    ops::ProductProblem<T> problem = {matrix(out), out_rows ? out_rows->data() : nullptr,
+                                      l,           r,
+                                      rows,        cols,
+                                      depth,       bias ? data_of<T>(*bias) : nullptr,
+                                      adds,        relu,
+                                      {},          paired && l.pack_paired && r.pack_paired};
+    if (gate)
+      problem.gate = {matrix(*gate).data, matrix(*gate).stride};
     const GilReleased unlocked;
     ops::product(problem);
   });
@@ -112,9 +124,10 @@ void register_product(py::module_& m) {
       "product", &product, py::arg("out"), py::arg("left"), py::arg("right"), py::kw_only(),
       py::arg("left_rows") = py::none(), py::arg("right_rows") = py::none(),
       py::arg("out_rows") = py::none(), py::arg("bias") = py::none(), py::arg("add") = false,
-      py::arg("bfloat16") = false,
+      py::arg("bfloat16") = false, py::arg("relu") = false, py::arg("gate") = py::none(),
       "out[out_rows] = left[left_rows] @ right[right_rows] + bias, or added to out; with bfloat16 "
-      "the operands may be rounded to it.");
+      "the operands may be rounded to it. Then 0 where that is below 0 (relu), and where gate is "
+      "not above 0.");
 }
 
 } // namespace softstep::bindings

@@ -222,7 +222,8 @@ template <class P> struct ProductTask {
   const P *left, *right;
   Size rows, cols, depth;
   const Compute<P>* bias; // of each column, where nothing is added to; or null
-  bool adds;
+  bool adds, relu;
+  Matrix<const Compute<P>> gate; // as c; where it is not above 0, the result is 0; or null
 };
 // The same of a left operand as it lies, and of a right one of panels `right_panel` apart whose
 // steps are `right_step` apart: packed, or tile_cols adjacent columns of what lies there.

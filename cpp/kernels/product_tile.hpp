@@ -30,24 +30,33 @@ SOFTSTEP_INLINE Compute<P>* row_of(const ProductTask<P>& task, Size row, Size co
   return task.c.data + at * task.c.stride + col;
 }
 
-// A tile that lies inside c: written, added, or written with the bias.
+// Sums of a row of c, from `c` on, as they are put there; `read` is load or partial_load.
+template <class P, class T, class Read>
+SOFTSTEP_INLINE Vec<T> finished(const ProductTask<P>& task, Vec<T> sum, const T* c, Size row,
+                                Size col, Read read) {
+  if (task.adds)
+    sum += read(c);
+  else if (task.bias)
+    sum += read(task.bias + col);
+  if (task.relu)
+    sum = max(Vec<T>{}, sum); // NaN stays
+  if (task.gate.data)
+    sum = select<T>(read(task.gate.data + row * task.gate.stride + col) > 0, sum, Vec<T>{});
+  return sum;
+}
+
+// A tile that lies inside c.
 template <class P, Size kRows, Size kVectors, class T = Compute<P>>
 SOFTSTEP_INLINE void put_whole(const ProductTask<P>& task, Size row, Size col,
                                const Sums<T, kRows, kVectors>& sums) {
   constexpr Size w = kLanes<T>;
-  const T* bias = task.bias ? task.bias + col : nullptr;
 #pragma GCC unroll 12
   for (Size r = 0; r < kRows; ++r) {
     T* c = row_of(task, row + r, col);
 #pragma GCC unroll 2
-    for (Size v = 0; v < kVectors; ++v) {
-      Vec<T> sum = sums[r][v];
-      if (task.adds)
-        sum += load(c + v * w);
-      else if (bias)
-        sum += load(bias + v * w);
-      store(c + v * w, sum);
-    }
+    for (Size v = 0; v < kVectors; ++v)
+      store(c + v * w, finished(task, sums[r][v], c + v * w, row + r, col + v * w,
+                                [](const T* from) { return load(from); }));
   }
 }
 
@@ -58,21 +67,14 @@ void put_part(const ProductTask<P>& task, Size row, Size col, const T* sums) {
   for (Size r = row; r < task.rows && r < row + kRows; ++r, sums += kCols) {
     T* c = row_of(task, r, col);
     for (Size v = 0; v < kCols && col + v < task.cols; v += w) {
-      Vec<T> sum = load(sums + v);
       const Size n = task.cols - col - v;
-      if (n >= w) {
-        if (task.adds)
-          sum += load(c + v);
-        else if (task.bias)
-          sum += load(task.bias + col + v);
-        store(c + v, sum);
-      } else {
-        if (task.adds)
-          sum += partial_load(c + v, n);
-        else if (task.bias)
-          sum += partial_load(task.bias + col + v, n);
-        partial_store(c + v, n, sum);
-      }
+      if (n >= w)
+        store(c + v, finished(task, load(sums + v), c + v, r, col + v,
+                              [](const T* from) { return load(from); }));
+      else
+        partial_store(c + v, n,
+                      finished(task, load(sums + v), c + v, r, col + v,
+                               [&](const T* from) { return partial_load(from, n); }));
     }
   }
 }

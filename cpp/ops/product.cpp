@@ -114,31 +114,22 @@ private:
             const PanelPart which =
                 part(false, line, lines, begin + step, std::min(depth_, steps - step));
             pack(false, which, own, room(worker) + bytes(block_ * depth_));
-            put(own, shared_panels(step), line, lines, which.padded, begin + step == 0);
+            const bool first = begin + step == 0, last = begin + step + depth_ >= p_.depth;
+            put(own, shared_panels(step), {line, line + lines}, which.padded, first, last);
             step += depth_;
           } while (step < steps);
         });
   }
 
-  void put(const P* own, const P* shared, Size line, Size lines, Size depth, bool first) const {
+  void put(const P* own, const P* shared, Range lines, Size depth, bool first, bool last) const {
     ProductTask<P> task{};
-    task.c = p_.out;
+    if (shares_left_)
+      aim(task, p_, {0, p_.rows}, lines, first, last);
+    else
+      aim(task, p_, lines, {0, p_.cols}, first, last);
     task.left = shares_left_ ? shared : own;
     task.right = shares_left_ ? own : shared;
     task.depth = depth;
-    task.adds = p_.adds || !first;
-    task.bias = p_.bias;
-    task.rows = shares_left_ ? p_.rows : lines;
-    task.cols = shares_left_ ? lines : p_.cols;
-    task.c_rows = p_.out_rows;
-    if (shares_left_) {
-      task.c.data += line;
-      task.bias = p_.bias ? p_.bias + line : nullptr;
-    } else if (p_.out_rows) {
-      task.c_rows += line;
-    } else {
-      task.c.data += line * task.c.stride;
-    }
     kernels_.multiply(task);
   }
 };

@@ -13,7 +13,9 @@ template <class T> struct ProductProblem {
   Size rows, cols, depth;
   const T* bias; // of each column; null where it adds
   bool adds;
-  bool paired; // operands rounded to bfloat16, where the level multiplies those
+  bool relu;            // what is below 0 is put as 0
+  Matrix<const T> gate; // of the shape of `out`: 0 is put where it is not above 0; or null
+  bool paired;          // operands rounded to bfloat16, where the level multiplies those
 };
 
 // out = left right^T + bias, or out += left right^T. Same bits for every number of threads.

@@ -1,7 +1,7 @@
 // Into what pieces matrix products are cut, and the memory of their panels.
 #pragma once
 
-#include "kernels/kernels.hpp"
+#include "ops/product.hpp"
 
 #include <memory>
 #include <new>
@@ -26,6 +26,32 @@ inline Size panel_depth(const ProductTile& tile, std::size_t itemsize) {
 inline double multiply_cost_ns(Size rows, Size cols, Size depth) {
   return static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(depth) *
          kMultiplyAddNs;
+}
+
+// Lines or columns.
+struct Range {
+  Size begin, end;
+};
+
+// The part of the result that a task is about; the sums may be whole with other tasks only.
+template <class T, class Task>
+void aim(Task& task, const ProductProblem<T>& problem, Range rows, Range cols, bool first,
+         bool last) {
+  task.c = problem.out;
+  task.c.data += cols.begin;
+  if (problem.out_rows)
+    task.c_rows = problem.out_rows + rows.begin;
+  else
+    task.c.data += rows.begin * problem.out.stride;
+  task.rows = rows.end - rows.begin;
+  task.cols = cols.end - cols.begin;
+  task.bias = problem.bias ? problem.bias + cols.begin : nullptr;
+  task.adds = problem.adds || !first;
+  task.relu = problem.relu && last;
+  if (problem.gate.data && last) {
+    task.gate = problem.gate;
+    task.gate.data += rows.begin * task.gate.stride + cols.begin;
+  }
 }
 
 constexpr std::size_t kAlignment = 64;

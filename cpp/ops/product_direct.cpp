@@ -51,10 +51,6 @@ public:
   }
 
 private:
-  struct Range {
-    Size begin, end;
-  };
-
   const ProductProblem<T>& p_;
   const ProductKernels<T>& kernels_;
   const ProductTile tile_;
@@ -97,14 +93,6 @@ private:
     if (cols.begin >= cols.end)
       return;
     DirectProductTask<T> task{};
-    task.c = p_.out;
-    task.c.data += cols.begin;
-    task.c_rows = p_.out_rows ? p_.out_rows + rows.begin : nullptr;
-    if (!p_.out_rows)
-      task.c.data += rows.begin * p_.out.stride;
-    task.rows = rows.end - rows.begin;
-    task.cols = cols.end - cols.begin;
-    task.bias = p_.bias ? p_.bias + cols.begin : nullptr;
     task.left = static_cast<const T*>(p_.left.data) + rows.begin * p_.left.line_stride;
     task.left_row = p_.left.line_stride;
     task.left_step = p_.left.depth_stride;
@@ -115,7 +103,7 @@ private:
     Size step = 0;
     do { // once also without any depth
       task.depth = std::min(most, p_.depth - step);
-      task.adds = p_.adds || step > 0;
+      aim(task, p_, rows, cols, step == 0, step + most >= p_.depth);
       kernels_.multiply_direct(task);
       task.left += task.depth * task.left_step;
       task.right += task.depth * task.right_step;

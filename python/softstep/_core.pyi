@@ -269,6 +269,8 @@ def product(
     bias: FloatArray | None = None,
     add: bool = False,
     bfloat16: bool = False,
+    relu: bool = False,
+    gate: FloatArray | None = None,
 ) -> None: ...
 
 # softstep.jax: capsules of the handlers by name

@@ -65,6 +65,11 @@ def test_products(product_isa: str, rng: np.random.Generator, dtype: Any, layout
             before = out.copy()
             _core.product(out, left, right, add=True)
             assert_product(out, a, b, before)
+            put = out.copy()
+            np.copyto(out, before)
+            gate = rng.normal(size=(rows, cols + 1)).astype(out.dtype)[:, :cols]
+            _core.product(out, left, right, add=True, relu=True, gate=gate)
+            np.testing.assert_array_equal(out, np.where(gate > 0, np.maximum(put, 0), 0))
             assert np.isnan(out.base[:, cols:]).all()
 
 
@@ -138,6 +143,15 @@ def test_special_values(product_isa: str, dtype: Any, value: float) -> None:
     np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 
+def test_relu_keeps_nan_and_a_gate_does_not() -> None:
+    a, b = np.ones((1, 1)), np.array([[np.nan, np.inf, -np.inf, -1.0, 2.0]])
+    out = np.empty((1, 5))
+    _core.product(out, a, b, relu=True)
+    np.testing.assert_array_equal(out, [[np.nan, np.inf, 0, 0, 2]])
+    _core.product(out, a, b, gate=np.array([[0.0, np.nan, 1.0, 1.0, -1.0]]))
+    np.testing.assert_array_equal(out, [[0, 0, -np.inf, -1, 0]])
+
+
 def test_without_depth_the_product_is_zero_or_the_bias(product_isa: str) -> None:
     for dtype in DTYPES:
         out = np.full((3, 40), np.nan, computed(dtype))
@@ -184,6 +198,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_written() -> None:
     for left, right, options, error, message in refused:
         with pytest.raises(error, match=message):
             _core.product(out, left, right, **options)
+    for gate, error, message in [
+        (np.ones((3, 4)), ValueError, r"gate: expected shape \(3, 5\)"),
+        (np.ones((3, 5), np.float32), TypeError, "gate: expected float64, got float32"),
+        (np.ones((5, 3)).T, ValueError, "gate: expected rows of adjacent"),
+        (out, ValueError, "out.* gate"),
+    ]:
+        with pytest.raises(error, match=message):
+            _core.product(out, a, b, gate=gate)
     with pytest.raises(TypeError, match="out: expected float64"):
         _core.product(out.astype(np.float32), a, b)
     with pytest.raises(ValueError, match="out: expected rows of adjacent"):

@@ -147,7 +147,8 @@ def product(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterator[Case]:
         before = rng.integers(-99, 99, (rows, cols)).astype(compute)
         exact = left.astype(np.float64) @ right.astype(np.float64)
         arrays = {"left": left, "right": right, "before": before}
-        expected = {"product": (exact, 0), "sum": (exact + before, 0)}
+        gated = np.where(before > 0, np.maximum(exact, 0), 0)
+        expected = {"product": (exact, 0), "sum": (exact + before, 0), "gated": (gated, 0)}
         yield Case("product", dtype, f"{rows} x {cols} x {depth}", arrays, expected)
 
 

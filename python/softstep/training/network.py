@@ -13,7 +13,7 @@ import softstep._core as _core
 from softstep.training.activations import ACTIVATIONS
 
 Floats = NDArray[np.float32]
-# Writes to its first argument the product of the next two, plus, if there is one, a bias.
+# As `product` below.
 Product = Callable[..., None]
 
 
@@ -33,17 +33,24 @@ def initial_parameters(
     return weights, [np.zeros(outputs, dtype) for outputs in sizes[1:]]
 
 
-def product(out: Any, left: Any, right: Any, bias: Any = None) -> None:
+def product(
+    out: Any, left: Any, right: Any, bias: Any = None, relu: bool = False, gate: Any = None
+) -> None:
     """Write left @ right + bias by softstep's threads: those of BLAS would wait for each other.
 
-    ``left`` may be one of SciPy's sparse matrices, which SciPy multiplies.
+    Then 0 where that is below 0 (``relu``), and where ``gate`` is not above 0. ``left`` may be one
+    of SciPy's sparse matrices, which SciPy multiplies.
     """
     if isinstance(left, np.ndarray):
-        _core.product(out, left, right, bias=bias)
+        _core.product(out, left, right, bias=bias, relu=relu, gate=gate)
         return
     np.copyto(out, left @ right)
     if bias is not None:
         out += bias
+    if relu:
+        np.maximum(out, 0, out=out)
+    if gate is not None:
+        np.copyto(out, 0, where=~(gate > 0))
 
 
 class MLP:
@@ -70,10 +77,12 @@ class MLP:
         dtype = weights[0].dtype
         self._product = product
         self._activation = ACTIVATIONS[activation]
+        self._relu = activation == "relu"  # which the products do
         self._outputs = [np.empty((rows, bias.size), dtype) for bias in biases]
         if gradients:
             self.weight_gradients = [np.empty_like(weight) for weight in weights]
             self.bias_gradients = [np.empty_like(bias) for bias in biases]
+            self._ones = np.ones((1, rows), dtype)
             self._hidden_gradients = [np.empty_like(output) for output in self._outputs[:-1]]
         self._inputs: Any = None
 
@@ -83,8 +92,8 @@ class MLP:
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             output = self._outputs[layer][: x.shape[0]]
-            self._product(output, x, weight, bias)
-            if layer < last:
+            self._product(output, x, weight, bias, relu=self._relu and layer < last)
+            if not self._relu and layer < last:
                 self._activation.apply(output)
             x = output
         return x
@@ -95,14 +104,17 @@ class MLP:
         What ``forward`` has kept of the hidden layers is used up.
         """
         n = len(dlogits)
+        ones = self._ones[:, :n]
         doutput = dlogits
         for layer in reversed(range(len(self.weights))):
             x = self._outputs[layer - 1][:n] if layer else self._inputs
             self._product(self.weight_gradients[layer], x.T, doutput)
-            np.sum(doutput, axis=0, out=self.bias_gradients[layer])
+            self._product(self.bias_gradients[layer][None], ones, doutput)
             if layer:
                 dx = self._hidden_gradients[layer - 1][:n]
-                self._product(dx, doutput, self.weights[layer].T)
-                self._activation.derive(x)
-                dx *= x
+                gate = x if self._relu else None
+                self._product(dx, doutput, self.weights[layer].T, gate=gate)
+                if not self._relu:
+                    self._activation.derive(x)
+                    dx *= x
                 doutput = dx

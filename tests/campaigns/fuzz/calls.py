@@ -141,6 +141,9 @@ class Maker:
                 given[name] = self.floats((rows,), np.int64)
         if rng.random() < 0.3:
             given["bias"] = self.floats((n,), dtype)
+        if rng.random() < 0.3:
+            given["gate"] = self.floats((m, n), dtype)
+        given["relu"] = rng.random() < 0.3
         return _core.product, given, ["out"]
 
     def panel(self) -> Call:

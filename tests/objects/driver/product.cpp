@@ -49,6 +49,13 @@ void run_product(const Case& of, Report& report) {
           problem.adds = true;
           ops::product(problem);
           report.compare("sum", sum);
+          const Placed<T> gate(before, {kRowShape, 1});
+          problem.out = c.matrix();
+          problem.adds = false;
+          problem.relu = true;
+          problem.gate = gate.input();
+          ops::product(problem);
+          report.compare("gated", c);
         }
   });
 }

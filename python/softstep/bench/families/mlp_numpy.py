@@ -70,11 +70,17 @@ def step_in_place(
     return run
 
 
-def product(out: Any, left: Any, right: Any, bias: Any = None) -> None:
-    """Write left @ right + bias by NumPy's BLAS."""
+def product(
+    out: Any, left: Any, right: Any, bias: Any = None, relu: bool = False, gate: Any = None
+) -> None:
+    """`softstep.training.network.product` by NumPy's BLAS, in place."""
     np.matmul(left, right, out=out)
     if bias is not None:
         out += bias
+    if relu:
+        np.maximum(out, 0, out=out)
+    if gate is not None:
+        out *= gate > 0
 
 
 def loss_written(logits: NDArray[Any], target: NDArray[Any]) -> tuple[Any, NDArray[Any]]:

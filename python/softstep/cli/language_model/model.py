@@ -107,8 +107,8 @@ class LanguageModel:
         if not self._has_hidden:
             return inputs
         hidden = self._hidden[:n]
-        product(hidden, inputs, p["hidden_weight"], p["hidden_bias"])
-        return np.maximum(hidden, 0, out=hidden)
+        product(hidden, inputs, p["hidden_weight"], p["hidden_bias"], relu=True)
+        return hidden
 
     def _embedding_gradient(self, words: Words, n: int) -> None:
         """Add up the rows of each word; the words of the last batch get their zeros back."""
