@@ -171,6 +171,34 @@ def test_plans_and_numbers_of_two_rules() -> None:
         plan(states=[[None]])
 
 
+def test_states_and_masters_that_do_not_fit() -> None:
+    """Of parameters of float64, float32 and float16, in this order."""
+    params = [np.ones(3), np.ones(3, np.float32), np.ones(3, np.float16)]
+    more: dict[str, Any] = {"params": params, "groups": [0] * 3, "counts": np.zeros(3, np.int64)}
+    fit = [np.float64, np.float32, np.float32]
+    plan(states=[[np.ones(3, dtype) for dtype in fit]], **more)
+    bits = [np.ones(3, dtype) for dtype in (np.float64, np.uint16, np.uint16)]
+    plan(states=[bits], **more)
+    plan(masters=[None, None, np.ones(3, np.float32)], **more)
+    for k, dtypes in enumerate(
+        [[np.float32, np.uint16, np.float16], *[[np.float64, np.float16]] * 2]
+    ):
+        for dtype in dtypes:
+            states = [np.ones(3, dtype if i == k else each) for i, each in enumerate(fit)]
+            with pytest.raises(TypeError, match=rf"^states\[0\]\[{k}\]: expected the dtype of the"):
+                plan(states=[states], **more)
+    seconds = [np.ones(3), np.ones(3, np.uint16), np.ones(3, np.float32)]
+    with pytest.raises(TypeError, match=r"^states\[1\]\[1\]: expected the dtype of the arithmetic"):
+        plan("adamw", states=[bits, seconds], **more)
+    for k, dtype in [(0, np.float64), (1, np.float32), (2, np.float16), (2, np.float64)]:
+        masters = [np.ones(3, dtype) if i == k else None for i in range(3)]
+        with pytest.raises(TypeError, match=rf"^masters\[{k}\]: expected float32 for a half"):
+            plan(masters=masters, **more)
+    for wrong in (np.ones(2, np.float32), np.ones((3, 1), np.float32)):
+        with pytest.raises(ValueError, match=r"^states\[0\]\[1\]: expected shape \(3,?\)"):
+            plan(states=[[np.ones(3), wrong, np.ones(3, np.float32)]], **more)
+
+
 @pytest.mark.parametrize("rule", ["SGD", "AdamW"])
 def test_an_optimizer_holds_no_state_before_its_first_step(rule: str) -> None:
     """Ranks that hold parts of a state make one of the whole, for its checks alone."""
