@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,10 @@ import pytest
 from softstep.cli import main
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
-from softstep.cli.files import staging
+from softstep.cli.files import results, staging
 from softstep.cli.files.checkpoint import Checkpoint, Identity
 from softstep.cli.files.staging import staging_folder
-from softstep.cli.process.interrupts import ENDING
+from softstep.cli.process.interrupts import ENDING, Interrupted, interrupts_raised
 from tests.cli.command_line import COMMAND, arrays, blobs, contents
 from tests.support.problems import posed
 
@@ -222,6 +225,56 @@ def test_only_the_staging_folders_of_the_dead_are_removed(tmp_path: Path) -> Non
     (tmp_path / ".softstep-staging-dead" / "part").write_text("half of it")
     with staging_folder(tmp_path) as first, staging_folder(tmp_path) as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second])
+
+
+@pytest.mark.parametrize("plot", [[], ["--plot"]])
+def test_a_result_that_was_published_in_part_is_resumed(
+    data: Path, monkeypatch: pytest.MonkeyPatch, plot: list[str]
+) -> None:
+    """Whichever of its files a killed training had put there, in a folder that had none."""
+    words = [*WORDS, "--quiet", "--checkpoint-every", "1e-9", *plot]
+    assert main(words) == 0
+    whole = contents(data / "softstep-run")
+
+    class Killed(BaseException):
+        """As SIGKILL: nothing is tidied up but by the context managers."""
+
+    for published in range(len(whole)):
+        shutil.rmtree(data / "softstep-run")
+        left = published
+
+        def replace(file: Path, target: Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            staging.replace(file, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(results, "replace", replace)
+            with pytest.raises(Killed):
+                main(words)
+        assert len(contents(data / "softstep-run")) == 1 + published
+        assert main([*words, "--resume"]) == 0
+        found = contents(data / "softstep-run")
+        assert sorted(found) == sorted(whole) and found["weights.npz"] == whole["weights.npz"]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_while_the_staging_folder_is_made_leaves_none(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+
+    def interrupted(**options: Any) -> str:
+        folder = make(**options)
+        os.kill(os.getpid(), number)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
+    with pytest.raises(Interrupted) as ended, interrupts_raised(), staging_folder(tmp_path):
+        raise AssertionError("the signal is not forgotten")
+    assert ended.value.number == number and not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_nothing(

@@ -169,6 +169,8 @@ def test_plans_and_numbers_of_two_rules() -> None:
         plan(states=[[None, None]] * 2)
     with pytest.raises(ValueError, match=r"^states\[0\]: expected a list with one array for each"):
         plan(states=[[None]])
+    with pytest.raises(ValueError, match=r"^groups: expected one number for each parameter"):
+        plan(groups=[0])
 
 
 def test_states_and_masters_that_do_not_fit() -> None:

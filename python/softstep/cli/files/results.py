@@ -32,8 +32,8 @@ class OutputFolder:
         run does not replace a result: its files are put beside it, as they are beside files of
         other programs that have appeared meanwhile.
         """
-        # The weights last: they are what tells a result from other files.
-        files = sorted(self.staging.iterdir(), key=lambda file: file.name == WEIGHTS)
+        # The weights first: they tell a result from other files, also where this is broken off.
+        files = sorted(self.staging.iterdir(), key=lambda file: file.name != WEIGHTS)
         prefix = ""
         if (interrupted and self.has_result) or self._appeared(files):
             prefix = "interrupted-" if interrupted else "finished-"

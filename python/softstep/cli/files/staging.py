@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from softstep.cli.errors import InputError, RunError
+from softstep.cli.process.interrupts import Interrupted, interrupt_noted
 
 PREFIX = ".softstep-staging-"
 # Seconds to wait for one's turn, which takes another softstep milliseconds.
@@ -29,17 +30,23 @@ def staging_folder(parent: Path, *, alone: bool = False) -> Iterator[Path]:
     Those of processes that were killed are removed. ``alone``: refuse a ``parent`` in which another
     process has one.
     """
+    staging, lock = None, -1
     try:
-        staging, lock = _new_folder(parent, alone)
-    except OSError as error:
-        raise InputError(
-            f"--output: {parent}: cannot be written to: {error.strerror or error}"
-        ) from error
-    try:
+        # Whatever comes after the folder is there, it is known to be.
+        with interrupt_noted(once=True) as interrupt:
+            try:
+                staging, lock = _new_folder(parent, alone)
+            except OSError as error:
+                raise InputError(
+                    f"--output: {parent}: cannot be written to: {error.strerror or error}"
+                ) from error
+        if interrupt.requested:
+            raise Interrupted(interrupt.number)
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        os.close(lock)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+            os.close(lock)
         # Again: a process that had just been killed may have held its lock at the start.
         with suppress(OSError, InputError):
             turn = os.open(parent, os.O_RDONLY)
