@@ -44,6 +44,8 @@ BESIDE = re.compile(r"^(interrupted|finished)-")
 TIMEOUT, PATIENCE = 10, 90
 ENDS = {"SIGKILL": {-9, 137, 9}, "SIGTERM": {143, -15, 15, 0}, "SIGINT": {130, -2, 2, 0}}
 FREE = 3 << 20
+# What MPI says when all ranks are killed for one.
+KILLING = ("BAD TERMINATION", "MPI_Abort")
 
 
 @dataclass
@@ -123,8 +125,10 @@ def finished(folder: Path) -> dict[str, bytes]:
     return {NAMES[0]: (folder / NAMES[0]).read_bytes(), NAMES[1]: "\n".join(rows).encode()}
 
 
-def check_whole(task: Task, folder: Path, before: dict[str, bytes], act: str) -> None:
+def check_whole(task: Task, folder: Path, before: dict[str, bytes], act: str, said: str) -> None:
     """Every file is the one before, or can be read to its end."""
+    # To tidy up: MPI's launcher kills the ranks that are left.
+    unable = act in ("SIGKILL", "read-only folder") or any(word in said for word in KILLING)
     load = load_lm if task.command == "lm" else load_weights
     for path in sorted(folder.iterdir()) if folder.exists() else []:
         content = b"" if path.is_dir() else path.read_bytes()
@@ -140,7 +144,6 @@ def check_whole(task: Task, folder: Path, before: dict[str, bytes], act: str) ->
             assert len(widths) == 1 and content.endswith(b"\n"), f"{path.name} is cut"
         else:
             # Which the next softstep removes.
-            unable = act in ("SIGKILL", "read-only folder")
             assert path.is_dir() and unable, f"{path.name} is left behind"
     if before and act != "SIGTERM":
         assert (folder / NAMES[0]).exists(), "the earlier weights are gone"
@@ -175,7 +178,7 @@ def moment(task: Task, stroke: Stroke, before: dict[str, bytes], cwd: Path) -> E
         expected = ENDS.get(stroke.act, {0, 1, 2}) if STRUCK in ended.text else {0}
         assert ended.statuses[0] in expected, said
     try:
-        check_whole(task, folder, before, stroke.act)
+        check_whole(task, folder, before, stroke.act, said)
     except AssertionError as error:
         raise AssertionError(f"{error}; {said}") from error
     if APPEARED in ended.text:
