@@ -261,19 +261,24 @@ def test_a_result_that_was_published_in_part_is_resumed(
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_while_the_staging_folder_is_made_leaves_none(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("module, name", [(tempfile, "mkdtemp"), (shutil, "rmtree")])
+def test_a_signal_while_the_staging_folder_is_made_or_removed_leaves_none(
+    module: Any, name: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = tempfile.mkdtemp
+    function = getattr(module, name)
 
-    def interrupted(**options: Any) -> str:
-        folder = make(**options)
-        os.kill(os.getpid(), number)
-        return folder
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if name == "rmtree":
+            os.kill(os.getpid(), number)
+        result = function(*arguments, **options)
+        if name == "mkdtemp":
+            os.kill(os.getpid(), number)
+        return result
 
-    monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
-    with pytest.raises(Interrupted) as ended, interrupts_raised(), staging_folder(tmp_path):
-        raise AssertionError("the signal is not forgotten")
+    monkeypatch.setattr(module, name, interrupted)
+    with pytest.raises(Interrupted) as ended, interrupts_raised(), staging_folder(tmp_path) as made:
+        (made / "part").write_text("half of it")
+        assert name == "rmtree", "the signal is not forgotten"
     assert ended.value.number == number and not list(tmp_path.iterdir())
 
 

@@ -44,7 +44,7 @@ class OutputFolder:
             published.append(target)
         if self.has_result and not prefix and self.path / PICTURE not in published:
             (self.path / PICTURE).unlink(missing_ok=True)
-        return published
+        return sorted(published)
 
     def _appeared(self, files: Iterable[Path]) -> bool:
         """Return whether there are files of these names, which there were not at the start."""

@@ -33,27 +33,35 @@ def staging_folder(parent: Path, *, alone: bool = False) -> Iterator[Path]:
     staging, lock = None, -1
     try:
         # Whatever comes after the folder is there, it is known to be.
-        with interrupt_noted(once=True) as interrupt:
+        with _undisturbed():
             try:
                 staging, lock = _new_folder(parent, alone)
             except OSError as error:
                 raise InputError(
                     f"--output: {parent}: cannot be written to: {error.strerror or error}"
                 ) from error
-        if interrupt.requested:
-            raise Interrupted(interrupt.number)
         yield staging
     finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-            os.close(lock)
-        # Again: a process that had just been killed may have held its lock at the start.
-        with suppress(OSError, InputError):
-            turn = os.open(parent, os.O_RDONLY)
-            try:
-                _remove_abandoned(parent, turn)
-            finally:
-                os.close(turn)
+        with _undisturbed():
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
+                os.close(lock)
+            # Again: a process that had just been killed may have held its lock at the start.
+            with suppress(OSError, InputError):
+                turn = os.open(parent, os.O_RDONLY)
+                try:
+                    _remove_abandoned(parent, turn)
+                finally:
+                    os.close(turn)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Raise an interrupt at the end of what is done, unless a second one comes."""
+    with interrupt_noted(once=True) as interrupt:
+        yield
+    if interrupt.requested:
+        raise Interrupted(interrupt.number)
 
 
 @contextmanager
