@@ -104,12 +104,18 @@ void product(const py::object& out_object, const py::object& left_object,
     const auto matrix = [](const py::array& array) {
       return Matrix<T>{data_of<T>(array), array.strides(0) / static_cast<py::ssize_t>(sizeof(T))};
     };
-    ops::ProductProblem<T> problem = {matrix(out), out_rows ? out_rows->data() : nullptr,
-                                      l,           r,
-                                      rows,        cols,
-                                      depth,       bias ? data_of<T>(*bias) : nullptr,
-                                      adds,        relu,
-                                      {},          paired && l.pack_paired && r.pack_paired};
+    ops::ProductProblem<T> problem{};
+    problem.out = matrix(out);
+    problem.out_rows = out_rows ? out_rows->data() : nullptr;
+    problem.left = l;
+    problem.right = r;
+    problem.rows = rows;
+    problem.cols = cols;
+    problem.depth = depth;
+    problem.bias = bias ? data_of<T>(*bias) : nullptr;
+    problem.adds = adds;
+    problem.relu = relu;
+    problem.paired = paired && l.pack_paired && r.pack_paired;
     if (gate)
       problem.gate = {matrix(*gate).data, matrix(*gate).stride};
     const GilReleased unlocked;

@@ -33,7 +33,8 @@ struct Range {
   Size begin, end;
 };
 
-// The part of the result that a task is about; the sums may be whole with other tasks only.
+// The part of the result that a task is about, of sums over the first, the last or another part of
+// the depth.
 template <class T, class Task>
 void aim(Task& task, const ProductProblem<T>& problem, Range rows, Range cols, bool first,
          bool last) {

@@ -1,15 +1,10 @@
 """`softstep train --resume`: the bits of the uninterrupted training, and what is refused."""
 
 import fcntl
-import os
-import shutil
 import signal
 import subprocess
-import tempfile
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +12,9 @@ import pytest
 from softstep.cli import main
 from softstep.cli.classifier.records import Settings
 from softstep.cli.classifier.training import Control, Trainer
-from softstep.cli.files import results, staging
 from softstep.cli.files.checkpoint import Checkpoint, Identity
 from softstep.cli.files.staging import staging_folder
-from softstep.cli.process.interrupts import ENDING, Interrupted, interrupts_raised
+from softstep.cli.process.interrupts import ENDING
 from tests.cli.command_line import COMMAND, arrays, blobs, contents
 from tests.support.problems import posed
 
@@ -206,80 +200,6 @@ def test_a_training_that_diverges_leaves_no_checkpoint(
     assert main([*WORDS, *words]) == 1
     assert "the training diverged" in capsys.readouterr().err
     assert not (data / "softstep-run").exists()
-
-
-def test_a_process_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
-    """A launcher may end before the ranks that it killed."""
-    (tmp_path / f"{staging.PREFIX}dying").mkdir()
-    lock = os.open(tmp_path / f"{staging.PREFIX}dying", os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    end = threading.Timer(0.3, os.close, [lock])
-    end.start()
-    with staging_folder(tmp_path, alone=True) as folder:
-        assert list(tmp_path.iterdir()) == [folder]
-    end.join()
-
-
-def test_only_the_staging_folders_of_the_dead_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".softstep-staging-dead").mkdir()
-    (tmp_path / ".softstep-staging-dead" / "part").write_text("half of it")
-    with staging_folder(tmp_path) as first, staging_folder(tmp_path) as second:
-        assert sorted(tmp_path.iterdir()) == sorted([first, second])
-
-
-@pytest.mark.parametrize("plot", [[], ["--plot"]])
-def test_a_result_that_was_published_in_part_is_resumed(
-    data: Path, monkeypatch: pytest.MonkeyPatch, plot: list[str]
-) -> None:
-    """Whichever of its files a killed training had put there, in a folder that had none."""
-    words = [*WORDS, "--quiet", "--checkpoint-every", "1e-9", *plot]
-    assert main(words) == 0
-    whole = contents(data / "softstep-run")
-
-    class Killed(BaseException):
-        """As SIGKILL: nothing is tidied up but by the context managers."""
-
-    for published in range(len(whole)):
-        shutil.rmtree(data / "softstep-run")
-        left = published
-
-        def replace(file: Path, target: Path) -> None:
-            nonlocal left
-            if left == 0:
-                raise Killed
-            left -= 1
-            staging.replace(file, target)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(results, "replace", replace)
-            with pytest.raises(Killed):
-                main(words)
-        assert len(contents(data / "softstep-run")) == 1 + published
-        assert main([*words, "--resume"]) == 0
-        found = contents(data / "softstep-run")
-        assert sorted(found) == sorted(whole) and found["weights.npz"] == whole["weights.npz"]
-
-
-@pytest.mark.parametrize("number", ENDING)
-@pytest.mark.parametrize("module, name", [(tempfile, "mkdtemp"), (shutil, "rmtree")])
-def test_a_signal_while_the_staging_folder_is_made_or_removed_leaves_none(
-    module: Any, name: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    function = getattr(module, name)
-
-    def interrupted(*arguments: Any, **options: Any) -> Any:
-        if name == "rmtree":
-            os.kill(os.getpid(), number)
-        result = function(*arguments, **options)
-        if name == "mkdtemp":
-            os.kill(os.getpid(), number)
-        return result
-
-    monkeypatch.setattr(module, name, interrupted)
-    with pytest.raises(Interrupted) as ended, interrupts_raised(), staging_folder(tmp_path) as made:
-        (made / "part").write_text("half of it")
-        assert name == "rmtree", "the signal is not forgotten"
-    assert ended.value.number == number and not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_nothing(

@@ -1,15 +1,18 @@
-"""Files that other programs write into the output folder while a training is under way."""
+"""The output folder: files of other programs that appear there, and a result that is there in part."""
 
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from softstep.cli import main
 from softstep.cli.errors import RunError
+from softstep.cli.files import results, staging
 from softstep.cli.files.checkpoint import Checkpoint, Identity
 from softstep.cli.files.results import HISTORY, PICTURE, WEIGHTS, output_folder
-from tests.cli.command_line import contents
+from tests.cli.command_line import blobs, contents
 
 FOREIGN = b"mine"
 IDENTITY = Identity({"seed": 0}, "data", "00")
@@ -76,3 +79,40 @@ def test_our_own_checkpoint_is_replaced_and_removed(loaded: bool, tmp_path: Path
     assert own.load()["a"] == 1
     own.remove()
     assert not own.path.exists()
+
+
+@pytest.mark.parametrize("plot", [[], ["--plot"]])
+def test_a_result_that_was_published_in_part_is_resumed(
+    plot: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its files a killed training had put there, in a folder that had none."""
+    features, labels = blobs()
+    np.savez(tmp_path / "blobs.npz", X=features, y=labels)
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--data", "blobs.npz", "--hidden", "8", "--epochs", "5", "--quiet"]
+    words += ["--checkpoint-every", "1e-9", *plot]
+    assert main(words) == 0
+    whole = contents(tmp_path / "softstep-run")
+
+    class Killed(BaseException):
+        """As SIGKILL: nothing is tidied up but by the context managers."""
+
+    for published in range(len(whole)):
+        shutil.rmtree(tmp_path / "softstep-run")
+        left = published
+
+        def replace(file: Path, target: Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            staging.replace(file, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(results, "replace", replace)
+            with pytest.raises(Killed):
+                main(words)
+        assert len(contents(tmp_path / "softstep-run")) == 1 + published
+        assert main([*words, "--resume"]) == 0
+        found = contents(tmp_path / "softstep-run")
+        assert sorted(found) == sorted(whole) and found["weights.npz"] == whole["weights.npz"]

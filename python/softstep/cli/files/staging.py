@@ -42,17 +42,17 @@ def staging_folder(parent: Path, *, alone: bool = False) -> Iterator[Path]:
                 ) from error
         yield staging
     finally:
-        with _undisturbed():
-            if staging is not None:
+        if staging is not None:
+            with _undisturbed():
                 shutil.rmtree(staging, ignore_errors=True)
                 os.close(lock)
-            # Again: a process that had just been killed may have held its lock at the start.
-            with suppress(OSError, InputError):
-                turn = os.open(parent, os.O_RDONLY)
-                try:
-                    _remove_abandoned(parent, turn)
-                finally:
-                    os.close(turn)
+                # Again: a process that had just been killed may have held its lock at the start.
+                with suppress(OSError, InputError):
+                    turn = os.open(parent, os.O_RDONLY)
+                    try:
+                        _remove_abandoned(parent, turn)
+                    finally:
+                        os.close(turn)
 
 
 @contextmanager
