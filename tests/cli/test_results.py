@@ -1,4 +1,4 @@
-"""The output folder: files of other programs that appear there, and a result that is there in part."""
+"""The output folder: files of others that appear there, and results that are there in part."""
 
 import shutil
 import time
