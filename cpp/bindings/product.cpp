@@ -18,6 +18,15 @@ void require_matrix(const py::array& array, const char* name) {
                           std::to_string(array.ndim()));
 }
 
+// Rows of what is computed, which the kernels read or write a vector at a time.
+void require_computed_rows(const py::array& array, const char* name, const py::dtype& dtype) {
+  if (!is_native_float(array) || dtype_of(array) != dtype_of(dtype))
+    throw py::type_error(std::string(name) + ": expected " + std::string(py::str(dtype)) +
+                         ", got " + dtype_text(array));
+  if (array.size() > 1 && array.shape(1) > 1 && array.strides(1) != array.itemsize())
+    throw py::value_error(std::string(name) + ": expected rows of adjacent elements");
+}
+
 // In range, and increasing where rows are written. Returns how many rows are meant.
 py::ssize_t check_rows(const Index& index, const char* name, py::ssize_t rows, bool distinct) {
   if (!index)
@@ -71,14 +80,10 @@ void product(const py::object& out_object, const py::object& left_object,
                           std::to_string(left.shape(1)));
   const py::array out = as_output(out_object, "out", as_numpy(out_object, "out"));
   require_matrix(out, "out");
-  if (!is_native_float(out) || dtype_of(out) != dtype_of(dtype))
-    throw py::type_error("out: expected " + std::string(py::str(dtype)) + ", got " +
-                         dtype_text(out));
+  require_computed_rows(out, "out", dtype);
   if (check_rows(out_rows, "out_rows", out.shape(0), true) != rows || out.shape(1) != cols)
     throw py::value_error("out: expected shape " + shape_text({rows, cols}) + ", got " +
                           shape_text(shape_of(out)));
-  if (out.size() > 1 && cols > 1 && out.strides(1) != out.itemsize())
-    throw py::value_error("out: expected rows of adjacent elements");
   refuse_overlap(out, "out", left, "left", false);
   refuse_overlap(out, "out", right, "right", false);
   std::optional<py::array> bias;
@@ -89,12 +94,8 @@ void product(const py::object& out_object, const py::object& left_object,
   std::optional<py::array> gate;
   if (!gate_object.is_none()) {
     gate = as_any_float_input(gate_object, "gate");
-    if (dtype_of(*gate) != dtype_of(dtype))
-      throw py::type_error("gate: expected " + std::string(py::str(dtype)) + ", got " +
-                           dtype_text(*gate));
     require_shape(*gate, "gate", {rows, cols});
-    if (cols > 1 && gate->strides(1) != gate->itemsize())
-      throw py::value_error("gate: expected rows of adjacent elements");
+    require_computed_rows(*gate, "gate", dtype);
     refuse_overlap(out, "out", *gate, "gate", false);
   }
   const ops::ProductOperand l = operand_of(left, 0, left_rows),
@@ -116,8 +117,10 @@ void product(const py::object& out_object, const py::object& left_object,
     problem.adds = adds;
     problem.relu = relu;
     problem.paired = paired && l.pack_paired && r.pack_paired;
-    if (gate)
-      problem.gate = {matrix(*gate).data, matrix(*gate).stride};
+    if (gate) {
+      const Matrix<T> given = matrix(*gate);
+      problem.gate = {given.data, given.stride};
+    }
     const GilReleased unlocked;
     ops::product(problem);
   });

@@ -19,14 +19,17 @@ template <class T> Size bytes(Size lines, Size depth) {
   return lines * depth * static_cast<Size>(sizeof(T));
 }
 
+template <class T> bool is_small(const ProductProblem<T>& p) {
+  return bytes<T>(p.rows + p.cols, p.depth) <= kSmallBytes;
+}
+
 // Whether whole panels of the right operand are read as they lie: its columns are adjacent, and
 // it is small or read once or twice.
 template <class T> bool reads_right(const ProductProblem<T>& p) {
   if (!p.right.as_computed || p.right.line_stride != 1 || p.right.index)
     return false;
   const Size few = 2 * dispatch::active_for<T>().product->tile.rows;
-  return bytes<T>(p.rows + p.cols, p.depth) <= kSmallBytes ||
-         (p.rows <= few && bytes<T>(p.cols, p.depth) <= kFewRowsBytes);
+  return is_small(p) || (p.rows <= few && bytes<T>(p.cols, p.depth) <= kFewRowsBytes);
 }
 
 template <class T> class DirectProduct {
@@ -117,7 +120,7 @@ private:
 template <class T> bool is_direct(const ProductProblem<T>& p) {
   if (!p.left.as_computed || p.left.index)
     return false;
-  return reads_right(p) || bytes<T>(p.rows + p.cols, p.depth) <= kSmallBytes ||
+  return is_small(p) || reads_right(p) ||
          (p.left.depth_stride == 1 && p.cols <= kFewCols &&
           bytes<T>(p.cols, p.depth) <= kFewColsBytes);
 }
