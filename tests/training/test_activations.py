@@ -7,7 +7,7 @@ import pytest
 
 from softstep.training.activations import ACTIVATIONS
 from softstep.training.losses import HALF_SQUARED_ERROR, HINGE, Loss, cross_entropy
-from softstep.training.network import MLP, initial_parameters
+from softstep.training.network import MLP, initial_parameters, product
 from softstep.training.scaling import Scaling
 
 SIZES = [5, 4, 6, 3]
@@ -27,15 +27,23 @@ LOSSES: dict[str, Loss] = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_values_and_derivatives(name: str, dtype: Any) -> None:
+    """Of relu, which the products do: a product with 1, and the gate of one."""
     z = np.concatenate([np.linspace(-30, 30, 241), [-800.0, 800.0]]).astype(dtype)
     with np.errstate(over="ignore"):
         expected = DEFINITIONS[name](z.astype(np.float64))
         around = [DEFINITIONS[name](z.astype(np.float64) + step) for step in (-1e-6, 1e-6)]
     slope = (around[1] - around[0]) / 2e-6
-    ACTIVATIONS[name].apply(z)
+    activation, one = ACTIVATIONS[name], np.ones((1, 1), dtype)
+    if activation is None:
+        product(z[None], one, z[None].copy(), relu=True)
+    else:
+        activation.apply(z)
     bound = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(z, expected, rtol=bound, atol=bound)
-    ACTIVATIONS[name].derive(z)
+    if activation is None:
+        product(z[None], one, np.ones((1, z.size), dtype), gate=z[None].copy())
+    else:
+        activation.derive(z)
     kink = np.arange(z.size) == 120
     np.testing.assert_allclose(z[~kink], slope[~kink], atol=bound + 1e-9)
 

@@ -15,14 +15,6 @@ class Activation(NamedTuple):
     derive: Callable[[Any], None]
 
 
-def _relu(z: Any) -> None:
-    np.maximum(z, 0, out=z)
-
-
-def _relu_slope(y: Any) -> None:
-    np.greater(y, 0, out=y)
-
-
 def _tanh(z: Any) -> None:
     np.tanh(z, out=z)
 
@@ -47,8 +39,9 @@ def _logistic_slope(y: Any) -> None:
     np.subtract(0.25, y, out=y)
 
 
-ACTIVATIONS = {
-    "relu": Activation(_relu, _relu_slope),
+# None: the products of the layers do it.
+ACTIVATIONS: dict[str, Activation | None] = {
+    "relu": None,
     "tanh": Activation(_tanh, _tanh_slope),
     "logistic": Activation(_logistic, _logistic_slope),
     "identity": Activation(lambda z: None, lambda y: y.fill(1)),

@@ -77,7 +77,6 @@ class MLP:
         dtype = weights[0].dtype
         self._product = product
         self._activation = ACTIVATIONS[activation]
-        self._relu = activation == "relu"  # which the products do
         self._outputs = [np.empty((rows, bias.size), dtype) for bias in biases]
         if gradients:
             self.weight_gradients = [np.empty_like(weight) for weight in weights]
@@ -89,12 +88,12 @@ class MLP:
     def forward(self, x: Any) -> Any:
         """Return the outputs of ``x`` (n, inputs): a view that the next call overwrites."""
         self._inputs = x
-        last = len(self.weights) - 1
+        last, activation = len(self.weights) - 1, self._activation
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             output = self._outputs[layer][: x.shape[0]]
-            self._product(output, x, weight, bias, relu=self._relu and layer < last)
-            if not self._relu and layer < last:
-                self._activation.apply(output)
+            self._product(output, x, weight, bias, relu=activation is None and layer < last)
+            if activation is not None and layer < last:
+                activation.apply(output)
             x = output
         return x
 
@@ -112,9 +111,9 @@ class MLP:
             self._product(self.bias_gradients[layer][None], ones, doutput)
             if layer:
                 dx = self._hidden_gradients[layer - 1][:n]
-                gate = x if self._relu else None
+                gate = x if self._activation is None else None
                 self._product(dx, doutput, self.weights[layer].T, gate=gate)
-                if not self._relu:
+                if self._activation is not None:
                     self._activation.derive(x)
                     dx *= x
                 doutput = dx

@@ -77,8 +77,10 @@ def sgd_rate(
         decay = 0.0 if decays is None else decays[layer]
         steepest = max(steepest, by_outputs * (largest + 1 + noise_margin * noise) + decay)
         outputs = np.empty((inputs.shape[0], bias.size), weight.dtype)
-        product(outputs, inputs, weight, bias)
-        ACTIVATIONS[activation].apply(outputs)
+        applied = ACTIVATIONS[activation]
+        product(outputs, inputs, weight, bias, relu=applied is None)
+        if applied is not None:
+            applied.apply(outputs)
         inputs = outputs
     return (LINEAR_STEP if len(weights) == 1 else DEEP_STEP) / steepest
 
