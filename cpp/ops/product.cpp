@@ -15,12 +15,12 @@ constexpr Size kSharedBytes = 4 << 20; // panels that all threads read
 constexpr Size kStepBytes = 1024;      // of a block, in one step of the depth
 
 // The panels of one operand are made once and shared, those of the other by the block that
-// multiplies them: every element is packed once.
+// multiplies them: every element is packed once, if at all.
 template <class T, class P> class Product {
 public:
   Product(const ProductProblem<T>& problem, const ProductKernels<P>& kernels)
       : p_(problem), kernels_(kernels), tile_(kernels.tile),
-        shares_left_(problem.cols > problem.rows),
+        shares_left_(problem.cols > problem.rows), as_it_lies_(!shares_left_ && has_rows(problem)),
         shared_lines_(shares_left_ ? problem.rows : problem.cols),
         own_lines_(shares_left_ ? problem.cols : problem.rows), shared_width_(width(shares_left_)),
         own_width_(width(!shares_left_)) {
@@ -40,7 +40,7 @@ public:
     const parallel::Reservation reserved(blocks, std::max(cost_ns(slab_), share_cost_ns(slab_)));
     const PanelPart own = part(false, 0, block_, 0, depth_);
     const PanelPart shared = part(true, 0, group_, 0, depth_);
-    const std::size_t panels = bytes(block_ * depth_);
+    const std::size_t panels = as_it_lies_ ? 0 : bytes(block_ * depth_);
     room_bytes_ = panels + std::max(pack_scratch(own), pack_scratch(shared));
     room_bytes_ = (room_bytes_ + kAlignment - 1) / kAlignment * kAlignment;
     rooms_ = scratch(room_bytes_ * static_cast<std::size_t>(reserved.workers()));
@@ -58,12 +58,17 @@ private:
   const ProductKernels<P>& kernels_;
   const ProductTile tile_;
   const bool shares_left_;
+  const bool as_it_lies_; // the left operand, which is not shared
   const Size shared_lines_, own_lines_, shared_width_, own_width_;
   Size depth_, slab_;  // steps of a panel; of all shared panels at a time
   Size block_, group_; // lines that a thread multiplies, or packs for all, at once
   std::size_t room_bytes_ = 0;
   Scratch rooms_, shared_;
 
+  // Its rows are read as they lie, a block of the depth at a time.
+  static bool has_rows(const ProductProblem<T>& p) {
+    return std::is_same_v<P, T> && p.left.as_computed && !p.left.index && p.left.depth_stride == 1;
+  }
   static std::size_t bytes(Size elements) { return static_cast<std::size_t>(elements) * sizeof(P); }
   Size width(bool left) const { return left ? tile_.rows : tile_.cols; }
   unsigned char* room(int worker) const {
@@ -108,29 +113,51 @@ private:
     parallel::for_each_block(
         parts(own_lines_, block_), cost_ns(steps), [&](std::int64_t at, int worker) {
           const Size line = at * block_, lines = std::min(block_, own_lines_ - line);
-          P* own = reinterpret_cast<P*>(room(worker));
           Size step = 0;
           do { // once also without any depth
-            const PanelPart which =
+            const PanelPart own =
                 part(false, line, lines, begin + step, std::min(depth_, steps - step));
-            pack(false, which, own, room(worker) + bytes(block_ * depth_));
-            const bool first = begin + step == 0, last = begin + step + depth_ >= p_.depth;
-            put(own, shared_panels(step), {line, line + lines}, which.padded, first, last);
+            if (as_it_lies_)
+              put_rows(own, shared_panels(step));
+            else
+              put_panels(own, room(worker), shared_panels(step));
             step += depth_;
           } while (step < steps);
         });
   }
 
-  void put(const P* own, const P* shared, Range lines, Size depth, bool first, bool last) const {
-    ProductTask<P> task{};
+  template <class Task> Task task_of(const PanelPart& own) const {
+    Task task{};
+    const Range lines = {own.line, own.line + own.lines};
+    const bool first = own.step == 0, last = own.step + depth_ >= p_.depth;
     if (shares_left_)
       aim(task, p_, {0, p_.rows}, lines, first, last);
     else
       aim(task, p_, lines, {0, p_.cols}, first, last);
-    task.left = shares_left_ ? shared : own;
-    task.right = shares_left_ ? own : shared;
-    task.depth = depth;
+    task.depth = own.padded;
+    return task;
+  }
+
+  void put_panels(const PanelPart& own, unsigned char* room, const P* shared) const {
+    const P* panels = reinterpret_cast<P*>(room);
+    pack(false, own, room, room + bytes(block_ * depth_));
+    auto task = task_of<ProductTask<P>>(own);
+    task.left = shares_left_ ? shared : panels;
+    task.right = shares_left_ ? panels : shared;
     kernels_.multiply(task);
+  }
+
+  void put_rows(const PanelPart& own, const P* shared) const {
+    if constexpr (std::is_same_v<P, T>) {
+      auto task = task_of<DirectProductTask<T>>(own);
+      task.left = static_cast<const T*>(p_.left.data) + own.line * p_.left.line_stride + own.step;
+      task.left_row = p_.left.line_stride;
+      task.left_step = 1;
+      task.right = shared;
+      task.right_panel = tile_.cols * own.padded;
+      task.right_step = tile_.cols;
+      kernels_.multiply_direct(task);
+    }
   }
 };
 

@@ -78,7 +78,8 @@ def test_bits_do_not_depend_on_how_operands_lie(
     product_isa: str, rng: np.random.Generator, dtype: Any
 ) -> None:
     """Nor on whether they are packed: rows by their numbers always are."""
-    for rows, cols, depth in [*SHAPES, (300, 9, 1100), (9, 300, 1100)]:
+    large = [(300, 9, 1100), (9, 300, 1100), (150, 140, 1100), (130, 129, 9000)]
+    for rows, cols, depth in [*SHAPES, *large]:
         a, b = rng.normal(size=(rows, depth)).astype(dtype), rng.normal(size=(depth, cols))
         b, bias = b.astype(dtype), rng.normal(size=cols).astype(dtype)
         expected = np.empty((rows, cols), dtype)
