@@ -16,7 +16,6 @@ void multiply_direct_tile(const DirectProductTask<T>& task, const T* right, Size
 #pragma GCC unroll 12
   for (Size r = 0; r < kRows; ++r)
     left[r] = task.left + (row + r < task.rows ? row + r : task.rows - 1) * task.left_row;
-  prefetch_tile<kRows, kVectors>(task, row, col);
   Sums<T, kRows, kVectors> sums = {};
   for (Size k = 0, at = 0; k < task.depth; ++k, at += task.left_step, right += task.right_step) {
     Vec<T> b[kVectors];

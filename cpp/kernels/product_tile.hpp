@@ -106,20 +106,15 @@ template <class T> struct ProductStep {
   }
 };
 
-// The result comes from memory, 12 rows far from each other, while the depth goes by.
-template <Size kRows, Size kVectors, class P>
-SOFTSTEP_INLINE void prefetch_tile(const ProductTask<P>& task, Size row, Size col) {
-#pragma GCC unroll 12
-  for (Size r = 0; r < kRows; ++r)
-    if (row + r < task.rows)
-      prefetch<kVectors * kVectorBytes>(row_of(task, row + r, col));
-}
-
 template <class P, Size kRows, class Step>
 void multiply_tile(const ProductTask<P>& task, const P* left, const P* right, Size row, Size col) {
   using T = Compute<P>;
   constexpr Size w = kLanes<T>;
-  prefetch_tile<kRows, kTileVectors>(task, row, col);
+  // The result comes from memory, 12 rows far from each other, while the depth goes by.
+#pragma GCC unroll 12
+  for (Size r = 0; r < kRows; ++r)
+    if (row + r < task.rows)
+      prefetch<kTileVectors * kVectorBytes>(row_of(task, row + r, col));
   Sums<T, kRows, kTileVectors> sums = {};
   for (Size k = 0; k < task.depth; k += Step::kDepth) {
     __builtin_prefetch(left + 1024 / sizeof(P));
