@@ -45,22 +45,21 @@ SOFTSTEP_INLINE Vec<T> finished(const ProductTask<P>& task, Vec<T> sum, const T*
   return sum;
 }
 
-// A tile that lies inside c.
-template <class P, Size kRows, Size kVectors, class T = Compute<P>>
-SOFTSTEP_INLINE void put_whole(const ProductTask<P>& task, Size row, Size col,
-                               const Sums<T, kRows, kVectors>& sums) {
+// A tile that lies inside c, where the sums need nothing but to be stored, or added.
+template <bool kAdds, class P, Size kRows, Size kVectors, class T = Compute<P>>
+SOFTSTEP_INLINE void put_sums(const ProductTask<P>& task, Size row, Size col,
+                              const Sums<T, kRows, kVectors>& sums) {
   constexpr Size w = kLanes<T>;
 #pragma GCC unroll 12
   for (Size r = 0; r < kRows; ++r) {
     T* c = row_of(task, row + r, col);
 #pragma GCC unroll 2
     for (Size v = 0; v < kVectors; ++v)
-      store(c + v * w, finished(task, sums[r][v], c + v * w, row + r, col + v * w,
-                                [](const T* from) { return load(from); }));
+      store(c + v * w, kAdds ? sums[r][v] + load(c + v * w) : sums[r][v]);
   }
 }
 
-// The same of a tile at the edge of c; `sums` has kRows rows of kCols.
+// The same of any tile, also at the edge of c; `sums` has kRows rows of kCols.
 template <Size kRows, Size kCols, class P, class T = Compute<P>>
 void put_part(const ProductTask<P>& task, Size row, Size col, const T* sums) {
   constexpr Size w = kLanes<T>;
@@ -83,8 +82,13 @@ template <class P, Size kRows, Size kVectors, class T = Compute<P>>
 SOFTSTEP_INLINE void put(const ProductTask<P>& task, Size row, Size col,
                          const Sums<T, kRows, kVectors>& sums) {
   constexpr Size w = kLanes<T>, kCols = kVectors * w;
-  if (row + kRows <= task.rows && col + kCols <= task.cols)
-    return put_whole<P, kRows, kVectors>(task, row, col, sums);
+  const bool whole = row + kRows <= task.rows && col + kCols <= task.cols;
+  if (whole && !task.relu && !task.gate.data) {
+    if (task.adds)
+      return put_sums<true, P, kRows, kVectors>(task, row, col, sums);
+    if (!task.bias)
+      return put_sums<false, P, kRows, kVectors>(task, row, col, sums);
+  }
   T part[kRows * kCols];
 #pragma GCC unroll 12
   for (Size r = 0; r < kRows; ++r)
