@@ -128,13 +128,15 @@ private:
     });
     return load(values);
   }
+  // The first NaN, if there is one, as in NumPy.
   SOFTSTEP_INLINE Mask<T> find_argmax() const {
     Vec<T> largest = broadcast(-kInfinity<T>);
     Mask<T> argmax{};
     for (Size c = 0; c < task.cols; ++c) {
       const Vec<T> x = group.load_class(task.logits, c);
-      argmax = x > largest ? Mask<T>{} + static_cast<Int>(c) : argmax;
-      largest = select<T>(x > largest, x, largest);
+      const Mask<T> rises = ~(x <= largest) & (largest == largest);
+      argmax = rises ? Mask<T>{} + static_cast<Int>(c) : argmax;
+      largest = select<T>(rises, x, largest);
     }
     return argmax;
   }

@@ -183,7 +183,16 @@ template <class S> struct RowGathered {
       }));
   }
 
+  // The first NaN, if there is one, as in NumPy.
   [[gnu::noinline]] void find_largest(const S* x, Size begin, Size end) {
+    if (largest != largest)
+      return;
+    if (has_nan(x, begin, end)) {
+      for (argmax = static_cast<std::int32_t>(begin); largest == largest; ++argmax)
+        largest = static_cast<T>(get(x + argmax));
+      --argmax;
+      return;
+    }
     const T top = max_row(x, begin, end);
     if (!(top > largest))
       return;

@@ -68,6 +68,25 @@ def test_ignored_rows(isa: str, rng: np.random.Generator, kind: str, classes: in
     assert (clean[2]["argmax"][[1, 3, 4]] == -1).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("classes", [1, 2, 3, 17, 64, 65, 300, 5000])
+def test_argmax_of_a_nan_is_the_first(
+    isa: str, rng: np.random.Generator, dtype: Any, classes: int
+) -> None:
+    x = rng.normal(size=(40, classes)).astype(dtype)
+    for row in x[1:]:
+        row[rng.integers(0, classes, rng.integers(0, 4))] = np.nan
+        row[rng.integers(0, classes, rng.integers(0, 3))] = rng.choice([np.inf, -np.inf, 60000])
+    expected = np.argmax(x.astype(np.float64), axis=1)
+    target = np.where(np.arange(40) % 2, expected, 0)
+    for layout in (x, np.asfortranarray(x)):
+        for with_gradient in (False, True):
+            call = ss.cross_entropy_with_grad if with_gradient else ss.cross_entropy
+            results = call(layout, target, extra=["argmax", "correct"])[-1]
+            np.testing.assert_array_equal(results["argmax"], expected)
+            assert results["correct"] == (expected == target).sum()
+
+
 def test_correct_with_an_ignored_class_of_minus_1(isa: str) -> None:
     x = np.eye(4)
     options = {"ignore_index": -1, "extra": ("correct", "argmax")}
