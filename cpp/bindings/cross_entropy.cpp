@@ -150,7 +150,7 @@ py::tuple cross_entropy(const CrossEntropyArguments& given) {
       {shape_of(logits), axis, logits.dtype()},
       {given[kTarget], given[kTargetProbabilities], given[kWeight], given[kSampleWeight]}, options);
   std::optional<py::array> dlogits;
-  if (given[kWithGradient] && as_flag(given[kWithGradient])) {
+  if (given[kWithGradient] && as_flag(given[kWithGradient], "with_gradient")) {
     const py::handle out = given[kOut];
     dlogits =
         out && !out.is_none() ? call.checked_out(out, logits) : new_array(shape_of(logits), logits);

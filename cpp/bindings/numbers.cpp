@@ -40,7 +40,10 @@ std::string_view as_text(const py::handle& object, const char* name) {
   return {text, static_cast<std::size_t>(size)};
 }
 
-bool as_flag(const py::handle& object) {
+bool as_flag(const py::handle& object, const char* name) {
+  // Of a text everything but the empty one is true, "False" too.
+  if (object.is_none() || PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr()))
+    throw py::type_error(std::string(name) + ": expected True or False, got " + type_text(object));
   const int truth = PyObject_IsTrue(object.ptr());
   if (truth < 0)
     throw py::error_already_set();

@@ -14,7 +14,7 @@ namespace py = pybind11;
 double as_number(const py::handle& object, const char* name);
 std::int64_t as_integer(const py::handle& object, const char* name);
 std::string_view as_text(const py::handle& object, const char* name); // as long as the object
-bool as_flag(const py::handle& object); // any object has a truth, or raises
+bool as_flag(const py::handle& object, const char* name);
 double as_above_zero(const py::handle& object, const char* name, bool infinite = false);
 double as_temperature(const py::handle& object);
 

@@ -250,9 +250,9 @@ py::object step_of(const Arguments<kStepArguments>& given) {
   request.groups = numbers_of(plan.rule(), groups, of[kStep], of[kLr]);
   if (!of[kMaxNorm].is_none())
     request.max_norm = as_above_zero(of[kMaxNorm], "max_norm", true);
-  request.skip_nonfinite = as_flag(of[kSkipNonfinite]);
+  request.skip_nonfinite = as_flag(of[kSkipNonfinite], "skip_nonfinite");
   request.grad_scale = as_above_zero(of[kGradScale], "grad_scale");
-  request.zero_grads = as_flag(of[kZeroGrads]);
+  request.zero_grads = as_flag(of[kZeroGrads], "zero_grads");
   if (!of[kSeed].is_none())
     request.seed = of[kSeed].cast<std::uint64_t>();
   request.step = of[kStep].cast<std::uint64_t>();
@@ -279,6 +279,7 @@ void register_optimizer(py::module_& m) {
       interned_names<kStepArguments>({"plan", "grads", "groups", "kept", "step", "lr", "max_norm",
                                       "skip_nonfinite", "grad_scale", "zero_grads", "seed"});
   define(m, "optimizer_step", &step_fastcall, "A step, or None where the plan lacks states.");
+  m.def("number", &as_number, py::arg("value"), py::arg("name"));
   m.def("above_zero", &as_above_zero, py::arg("value"), py::arg("name"),
         py::arg("infinite") = false);
   m.def("check_parameters", &check_parameters, py::arg("params"), py::arg("bfloat16_bits"));

@@ -58,7 +58,9 @@ double not_negative(const py::dict& options, const Key& key) {
   return not_negative(option(options, key), key.name);
 }
 
-bool flag(const py::dict& options, const Key& key) { return as_flag(option(options, key)); }
+bool flag(const py::dict& options, const Key& key) {
+  return as_flag(option(options, key), key.name);
+}
 
 std::string short_text(double value) {
   char text[32];

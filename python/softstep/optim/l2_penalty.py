@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -40,5 +40,7 @@ def l2_penalty(params: FloatArray | Sequence[FloatArray], lam: float) -> float:
     >>> ss.l2_penalty([np.array([1.0, 2.0]), np.array([[3.0]])], 0.5)
     7.0
     """
+    if not isinstance(params, Iterable):
+        raise TypeError(f"params: expected arrays, got {type(params).__name__}")
     arrays = [params] if isinstance(params, np.ndarray) else list(params)
     return not_negative("lam", lam) * _core.sum_of_squares(arrays)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
+from operator import index
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -63,7 +64,7 @@ class Ledger:
         self.group_of = [i for i, group in enumerate(self.groups) for _ in group["params"]]
         self.counts: NDArray[np.int64] = np.zeros(len(self.params), np.int64)
         self.held = [0] * len(self.groups)
-        self.steps, self.seed = 0, int(seed) % 2**64
+        self.steps, self.seed = 0, _seed(seed)
         precision.check()
         _core.check_parameters(self.params, precision.bfloat16_bits)
         states = self.numbers().states
@@ -103,6 +104,7 @@ class Ledger:
         """Read a state dict, and check that it fits."""
         _core.check_params(self.groups, self.kept)
         flat = saved.flattened(state)
+        saved.check_rule(self.rule, flat)
         groups = saved.loaded_groups(self.groups, flat)
         held = _core.UpdateGroups(self.rule.name, groups).states
         counts = saved.loaded_counts(self.rule, flat, [held[i] for i in self.group_of])
@@ -113,12 +115,16 @@ class Ledger:
                 held[i] = max(held[i], self.rule.states.index(name) + 1)
         return Loaded(
             groups,
-            saved.steps_of({"step": self.steps, **flat}, "step"),
+            saved.steps_of({"step": self._steps_of(counts), **flat}, "step"),
             saved.whole({"seed": self.seed, **flat}, "seed") % 2**64,
             counts,
             held,
             arrays,
         )
+
+    def _steps_of(self, counts: Sequence[int]) -> int:
+        """Return the steps where a state does not say: PyTorch's counts them by parameter."""
+        return max(counts, default=0) if self.rule.stepped and any(counts) else self.steps
 
     def take(self, loaded: Loaded) -> None:
         """Go on from a state, whose arrays are somebody else's."""
@@ -136,10 +142,21 @@ class Ledger:
         self.steps, self.seed = loaded.steps, loaded.seed
 
 
+def _seed(seed: int) -> int:
+    try:
+        return index(seed) % 2**64
+    except TypeError:
+        raise TypeError(f"seed: expected an integer, got {type(seed).__name__}") from None
+
+
 def _groups(params: Params, defaults: Group) -> list[Group]:
     """Return the groups with every option in each; a list of arrays is one group."""
     if isinstance(params, np.ndarray | Mapping):
         raise TypeError("params: expected a list of arrays or of groups, got one of them")
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"params: expected a list of arrays or of groups, got {type(params).__name__}"
+        )
     items = list(params)
     given = items if items and isinstance(items[0], Mapping) else [{"params": items}]
     groups = []

@@ -18,10 +18,17 @@ Schedule: TypeAlias = Callable[[int], float]
 
 def not_negative(name: str, value: float) -> float:
     """Return the finite number of at least 0 that an argument must be."""
-    number = float(value)
+    number = _core.number(value, name)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name}: expected a finite number of at least 0, got {number}")
     return number
+
+
+def flag(name: str, value: bool) -> bool:
+    """Return the True or False that an argument must be; of a text nearly all are true."""
+    if value is None or isinstance(value, (str, bytes)):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return bool(value)
 
 
 def norm_limit(max_norm: float | None) -> float | None:

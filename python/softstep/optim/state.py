@@ -8,7 +8,7 @@ import numpy as np
 
 from softstep._typing import FloatArray
 from softstep.optim.options import Precision
-from softstep.optim.rules import Rule
+from softstep.optim.rules import RULES, Rule
 
 # float64, in which corrections are computed, counts no further.
 MOST_STEPS = 2**53
@@ -37,6 +37,10 @@ def master_of(param: FloatArray, bfloat16: bool) -> FloatArray:
 
 def flattened(state: Mapping[str, Any]) -> dict[str, Any]:
     """Join the keys of a nested dict, PyTorch's, by dots; what is None is left out."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"state: expected a dict, as state_dict returns it, got {type(state).__name__}"
+        )
 
     def walk(prefix: str, value: Any, level: int) -> Iterator[tuple[str, Any]]:
         if level > MOST_LEVELS:
@@ -53,6 +57,22 @@ def flattened(state: Mapping[str, Any]) -> dict[str, Any]:
             yield from walk(f"{prefix}.{key}" if prefix else str(key), item, level + 1)
 
     return dict(walk("", state, 0))
+
+
+def check_rule(rule: Rule, flat: Mapping[str, Any]) -> None:
+    """Refuse what is no state of an optimizer, or that of another rule."""
+    if not any(key == "step" or key.startswith(("param_groups.", "state.")) for key in flat):
+        raise KeyError(
+            f"state: expected param_groups, as state_dict has them, got {short([*flat])}"
+        )
+    for other in RULES:
+        option = f"param_groups.0.{other.option}"
+        names = [key for key in flat if key.startswith("state.") and key.endswith(other.states)]
+        if other is not rule and (option in flat or names):
+            found = names[0] if names else option
+            raise ValueError(
+                f"state[{found!r}]: expected a state of {rule.name}, got {other.name}'s"
+            )
 
 
 def flat_groups(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
