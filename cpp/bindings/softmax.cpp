@@ -52,8 +52,9 @@ py::array map_classes(SoftmaxOp op, const py::handle& logits, const py::handle& 
 // logsumexp, entropy: one result for each row.
 py::array reduce_classes(SoftmaxOp op, const py::handle& logits, const py::handle& axis_arg,
                          const py::handle& temperature_arg, const py::handle& where) {
-  const py::array x = as_any_float_input(logits, "x");
-  const py::ssize_t axis = as_axis(axis_arg, x, "x");
+  const char* const name = op == SoftmaxOp::kEntropy ? "logits" : "x";
+  const py::array x = as_any_float_input(logits, name);
+  const py::ssize_t axis = as_axis(axis_arg, x, name);
   const double temperature = as_temperature(temperature_arg);
   const std::optional<py::array> mask = as_mask(where, x);
   const py::array result = new_array(without_axis(shape_of(x), axis), x);

@@ -93,8 +93,7 @@ void initialise() {
 void set_limit(int n) {
   if (n < 0 || n > kMaxThreads)
     throw std::invalid_argument("n: expected a number of threads from 1 to " +
-                                std::to_string(kMaxThreads) + ", or 0 for automatic, got " +
-                                std::to_string(n));
+                                std::to_string(kMaxThreads) + ", got " + std::to_string(n));
   explicit_limit.store(n, std::memory_order_relaxed);
 }
 

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 
@@ -50,8 +51,8 @@ def set_num_threads(n: int | None) -> None:
 
     Raises
     ------
-    ValueError
-        For numbers below 1 or above 256.
+    TypeError, ValueError
+        For what is no integer, and for numbers below 1 or above 256.
 
     Examples
     --------
@@ -63,10 +64,14 @@ def set_num_threads(n: int | None) -> None:
     """
     if n is None:
         _core.set_num_threads(0)
-    elif n < 1:
-        raise ValueError(f"n: expected a number of threads of at least 1 or None, got {n}")
-    else:
-        _core.set_num_threads(n)
+        return
+    try:
+        number = index(n)
+    except TypeError:
+        raise TypeError(f"n: expected an integer or None, got {type(n).__name__}") from None
+    if number < 1:
+        raise ValueError(f"n: expected a number of threads of at least 1 or None, got {number}")
+    _core.set_num_threads(min(number, 2**31 - 1))
 
 
 def get_num_threads() -> int:

@@ -30,8 +30,8 @@ def hinge(
     scores : array_like
         Any shape; float32 or float64. For many classes they lie along `axis`.
     target : array_like
-        Of the shape of `scores`: -1 and +1, of any real dtype. Of that shape without `axis`: class
-        indices of any integer dtype.
+        Of the shape of `scores`: -1 and +1, as float32, float64, integers or bool. Of that shape
+        without `axis`: class indices of any integer dtype.
     axis : int
         The class axis; of no meaning for two classes.
     margin : float
