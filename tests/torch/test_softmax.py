@@ -71,3 +71,27 @@ def test_rows_of_minus_infinity() -> None:
         assert torch.equal(lse.detach(), torch.full((2,), -torch.inf))
         (gradient,) = torch.autograd.grad(lse.sum(), x, create_graph=create_graph)
         assert torch.equal(gradient.detach(), torch.zeros(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")  # of PyTorch's rules for tangents
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_rows_of_minus_infinity_in_every_transform(dtype: Any, temperature: float) -> None:
+    """Also where the row's own upstream gradient is 0."""
+    x = torch.tensor([[-torch.inf, -torch.inf], [0.0, 1.0]], dtype=dtype)
+    f = lambda x: st.logsumexp(x, -1, temperature=temperature)  # noqa: E731
+    leaf = x.clone().requires_grad_()
+    expected = torch.autograd.grad(f(leaf).sum(), leaf)[0]
+    assert not expected.isnan().any()
+    jacobian = torch.zeros(2, 2, 2, dtype=dtype)
+    jacobian[[0, 1], [0, 1]] = expected
+    eps = 8 * torch.finfo(dtype).eps
+    for way in (torch.func.jacrev, torch.func.jacfwd):
+        torch.testing.assert_close(way(f)(x), jacobian, rtol=eps, atol=eps)
+    for gradient in (
+        torch.func.grad(lambda x: f(x).masked_fill(torch.tensor([True, False]), 0).sum())(x),
+        torch.func.vmap(torch.func.grad(f))(x),
+    ):
+        torch.testing.assert_close(gradient, expected, rtol=eps, atol=eps)
+    whole = torch.func.grad(lambda x: st.logsumexp(x, (0, 1), temperature=temperature))
+    assert torch.equal(whole(x[:1]), torch.zeros(1, 2, dtype=dtype))

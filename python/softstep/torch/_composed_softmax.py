@@ -35,10 +35,12 @@ def logsumexp(x: torch.Tensor, dim: int, temperature: Number = 1.0) -> torch.Ten
     """Return the logarithm of the sum; of a row of -inf it is constant."""
     if sizes(x)[dim] == 0:
         return torch.logsumexp(x, dim)
+    lowest = x.detach().amax(dim, keepdim=True) == -torch.inf
+    x = x.masked_fill(lowest, 0.0)  # before -inf - -inf, whose derivative is NaN
     top, index, zero = _largest(x, dim)
     others = over(x - top, temperature).exp().scatter(dim, index, zero).sum(dim, keepdim=True)
     lse = over(top, temperature) + others.log1p().masked_fill(top == torch.inf, 0.0)
-    return lse.masked_fill(top == -torch.inf, -torch.inf).squeeze(dim)
+    return lse.masked_fill(lowest, -torch.inf).squeeze(dim)
 
 
 def _largest(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
