@@ -119,6 +119,9 @@ def test_errors_name_the_argument(rng: np.random.Generator) -> None:
         ssj.linear_cross_entropy(h, w, t, bias=b[:6])
     with pytest.raises(ValueError, match=r"^label_smoothing: "):
         ssj.linear_cross_entropy(h, w, t, label_smoothing=2)
+    for workspace, error in ((0.5, TypeError), ("1", TypeError), (0, ValueError)):
+        with pytest.raises(error, match=r"^workspace: expected"):
+            ssj.linear_cross_entropy(h, w, t, workspace=workspace)
     with pytest.raises(TypeError, match=r"^target: .*stop_gradient"):
         q = np.ones((ROWS, CLASSES), np.float32)
         jax.grad(lambda q: ssj.linear_cross_entropy(h, w, q))(q)

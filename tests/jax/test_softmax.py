@@ -91,3 +91,14 @@ def test_errors_name_the_argument() -> None:
         ssj.softmax(x.astype(jnp.complex64))
     with pytest.raises(ValueError, match=r"^temperature: .* got 0"):
         ssj.softmax(x, temperature=0)
+
+
+@pytest.mark.parametrize("axis", [0.9, "1", [0, 1], (0, 1.0), (0.5,)], ids=str)
+def test_an_axis_is_an_integer(axis: Any) -> None:
+    x, kind = jnp.zeros((2, 3)), type(axis[-1] if isinstance(axis, tuple) else axis).__name__
+    for function in (ssj.softmax, ssj.log_softmax, ssj.logsumexp):
+        with pytest.raises(TypeError, match=rf"^axis: expected an integer, got {kind}$"):
+            function(x, axis=axis)
+    with pytest.raises(TypeError, match=rf"^axis: expected an integer, got {kind}$"):
+        ssj.cross_entropy(x, jnp.zeros(2, int), axis=axis)
+    assert ssj.logsumexp(x, axis=np.int64(1)).shape == (2,)

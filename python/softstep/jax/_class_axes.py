@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import jax
@@ -58,13 +59,21 @@ def as_float(x: Any, name: str) -> Array:
 def normalised(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the axes, each in [0, ndim)."""
     axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    for one in axes:
+    numbers = tuple(_integer(one) for one in axes)
+    for one in numbers:
         if not -ndim <= one < ndim:
             raise ValueError(f"axis: expected dimensions of an array with {ndim}, got {one}")
-    positive = tuple(int(one) % ndim for one in axes)
+    positive = tuple(one % ndim for one in numbers)
     if len(set(positive)) != len(positive):
         raise ValueError(f"axis: expected every dimension once, got {axis}")
     return positive
+
+
+def _integer(axis: Any) -> int:
+    try:
+        return index(axis)
+    except TypeError:
+        raise TypeError(f"axis: expected an integer, got {type(axis).__name__}") from None
 
 
 def one_axis(array: Array, axes: tuple[int, ...]) -> tuple[Array, int]:

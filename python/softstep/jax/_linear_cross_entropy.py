@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from softstep.head.arguments import check_workspace
 from softstep.head.shift import check_shift, shifted
 from softstep.jax._class_axes import as_float, as_target, is_dense
 from softstep.jax._cross_entropy import shaped
@@ -123,7 +124,7 @@ def linear_cross_entropy(
     if sample_weight is not None:
         rows = sample_weight.astype(computed)
     bytes_of_a_row = max(1, classes * jnp.dtype(computed).itemsize)
-    chunk = max(1, (_WORKSPACE if workspace is None else int(workspace)) // bytes_of_a_row)
+    chunk = max(1, (check_workspace(workspace) or _WORKSPACE) // bytes_of_a_row)
     count = rows.size
     h, w, b, t, class_weight, rows = alike(h, w, b, t, class_weight, rows)
     flat = (
