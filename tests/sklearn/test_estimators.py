@@ -232,7 +232,7 @@ def test_bad_parameters(estimator: Any, options: dict[str, Any], message: str) -
 
 def test_bad_data() -> None:
     x, y = problem()
-    with pytest.raises(ValueError, match="hidden_layer_sizes: expected whole numbers"):
+    with pytest.raises(ValueError, match="hidden_layer_sizes: expected a whole number"):
         MLPClassifier(hidden_layer_sizes=(3, 0)).fit(x, y)
     with pytest.raises(ValueError, match="classes: expected all classes"):
         SoftmaxRegression().partial_fit(x, y)

@@ -26,6 +26,8 @@ PAIRS = {
 # Neither a sparse coef_ nor callbacks are there; the compiled losses are scikit-learn's own.
 NOT_THERE = {"densify", "sparsify", "set_callbacks", "loss_functions", "loss", "multi_class"}
 NOT_THERE |= {"C"}  # of the stochastic ones, in older versions
+ESTIMATORS = [getattr(ours, name) for name in ours.__all__ if name != "HalfMultinomialLoss"]
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
 every_pair = pytest.mark.parametrize("name", PAIRS)
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -111,6 +113,56 @@ def test_what_is_not_there_is_said(name: str, settings: dict[str, Any], message:
         PAIRS[name][1](**settings).fit([[0.0], [1.0]], [0, 1])
 
 
+@every_estimator
+def test_what_is_no_bool_is_refused(estimator: Any) -> None:
+    x, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    defaults = estimator().get_params()
+    switches = [k for k, v in defaults.items() if isinstance(v, bool) and k != "verbose"]
+    bad = {name: ("no", 2, None) for name in switches} | {"verbose": ("no", -1, None)}
+    for name, values in bad.items():
+        for value in values:
+            with pytest.raises(ValueError, match=rf"^{name}: expected .* got {value!r}$"):
+                estimator(**{name: value}).fit(x, y)
+    good = {k: np.bool_(defaults[k]) for k in bad if k != "average"}
+    estimator(max_iter=2, **good).fit(x, y)
+
+
+@pytest.mark.parametrize(
+    "sizes", [2.5, 0, -1, True, None, "", "12", b"ab", {3}, (3, -1), (2.5,), (True,), [[3]]]
+)
+@pytest.mark.parametrize("estimator", [ours.MLPClassifier, ours.MLPRegressor])
+def test_sizes_that_are_none_are_refused(estimator: Any, sizes: Any) -> None:
+    with pytest.raises(ValueError, match=r"^hidden_layer_sizes: expected a whole number .* got "):
+        estimator(hidden_layer_sizes=sizes).fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "layers"), [(np.int64(3), 3), (np.array([3, 2]), 4), (range(2, 4), 4), ((), 2)]
+)
+def test_sizes_of_any_sequence(sizes: Any, layers: int) -> None:
+    model = ours.MLPRegressor(hidden_layer_sizes=sizes, max_iter=2).fit([[0.0], [1.0]], [0, 1])
+    assert model.n_layers_ == layers
+
+
+@pytest.mark.parametrize(
+    "weights", [{0: -1}, {0: -1, 1: 1}, {0: np.nan}, {0: np.inf}, {0: "a"}, {0: None}, "x", [1, 2]]
+)
+@pytest.mark.parametrize("estimator", [e for e in ESTIMATORS if hasattr(e(), "class_weight")])
+def test_class_weights_that_are_none_are_refused(estimator: Any, weights: Any) -> None:
+    x, y = [[0.0], [1.0], [2.0]], [0, 1, 0]
+    with pytest.raises(ValueError, match=r"^class_weight: expected .* got "):
+        estimator(class_weight=weights).fit(x, y)
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(1e300, "finite products, got inf"), (1e-300, "a weight above 0")]
+)
+def test_products_of_weights_are_numbers_above_0(factor: float, expected: str) -> None:
+    model = ours.SGDClassifier(class_weight={0: factor, 1: factor}, learning_rate="constant")
+    with pytest.raises(ValueError, match=f"^sample_weight, class_weight: expected {expected}"):
+        model.fit([[0.0], [1.0]], [0, 1], sample_weight=[factor, factor])
+
+
 def test_ignored_strength_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="penalty=None will ignore the C"):
         ours.LogisticRegression(penalty=None, C=4).fit([[0.0], [1.0], [0.5], [0.2]], [0, 1, 0, 1])
@@ -186,6 +238,28 @@ def test_partial_fits_of_numbers_go_on(name: str, learning_rate: Any) -> None:
     assert model.score(x, y) > 0.3
     loss = PAIRS[name][1](random_state=0, max_iter=30).fit(x, y).partial_fit(x, y).loss_
     assert loss < np.var(y) / 2
+
+
+@pytest.mark.parametrize("columns", [(1, 2), (2, 1), (2, 3)])
+def test_as_many_numbers_a_row_as_before(columns: tuple[int, int]) -> None:
+    x, before, after = np.eye(40), *(np.eye(40)[:, :count] for count in columns)
+    message = rf"^y: expected shape \(40, {columns[0]}\), .* got \(40, {columns[1]}\)$"
+    model = ours.MLPRegressor(max_iter=2, warm_start=True)
+    for go_on in (model.partial_fit, model.fit):
+        go_on(x, before)
+        with pytest.raises(ValueError, match=message):
+            go_on(x, after)
+    assert model.predict(x).size == 40 * columns[0]
+
+
+@pytest.mark.parametrize("losses", [("hinge", "log_loss"), ("log_loss", "hinge")])
+def test_two_classes_go_on_with_their_loss(losses: tuple[str, str]) -> None:
+    x, y = np.eye(40), np.arange(40) % 2
+    model = ours.SGDClassifier(losses[0], max_iter=2, warm_start=True).fit(x, y)
+    model.set_params(loss=losses[1])
+    for go_on in (model.partial_fit, model.fit):
+        with pytest.raises(ValueError, match=f"^loss: expected that of .* got '{losses[1]}'$"):
+            go_on(x, y)
 
 
 def test_labels_in_the_message_of_a_split() -> None:

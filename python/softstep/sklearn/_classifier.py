@@ -69,16 +69,22 @@ class Classifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
                 "y: warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {classes}"
             )
-        return self._classified(labels, classes, dtype)
+        return self._classified(labels, classes, dtype, warm)
 
-    def _classified(self, labels: Any, classes: Any, dtype: Any) -> Targets:
+    def _classified(self, labels: Any, classes: Any, dtype: Any, warm: bool) -> Targets:
         if len(classes) < self._least_classes:
             raise ValueError(
                 f"y: expected {self._least_classes} classes or more, got one class: {classes[0]!r}"
             )
-        if getattr(self, "loss", None) == "hinge" and len(classes) == 2:
-            return Targets((2.0 * labels - 1).astype(dtype)[:, None], 1, classes, labels)
-        return Targets(labels, len(classes), classes, labels)
+        loss = getattr(self, "loss", None)
+        one_score = loss == "hinge" and len(classes) == 2
+        outputs = 1 if one_score else len(classes)
+        if warm and outputs != self.n_outputs_:
+            raise ValueError(
+                f"loss: expected that of the previous call for two classes, got {loss!r}"
+            )
+        values = (2.0 * labels - 1).astype(dtype)[:, None] if one_score else labels
+        return Targets(values, outputs, classes, labels)
 
     def _loss(self, targets: Targets) -> Loss:
         if getattr(self, "loss", None) == "hinge":
@@ -123,12 +129,12 @@ class IncrementalClassifier(Classifier):
         known = np.unique(classes) if first else self.classes_
         if not first and classes is not None and not np.array_equal(np.unique(classes), known):
             raise ValueError(f"classes: expected those of the first call, {known}")
-        return self._go_over(X, y, sample_weight, first, partial(self._among, known))
+        return self._go_over(X, y, sample_weight, first, partial(self._among, known, first))
 
-    def _among(self, known: Any, y: Any, dtype: Any) -> Targets:
+    def _among(self, known: Any, first: bool, y: Any, dtype: Any) -> Targets:
         check_classification_targets(y)
         labels = np.searchsorted(known, y)
         strange = known[np.minimum(labels, len(known) - 1)] != y
         if np.any(strange):
             raise ValueError(f"y: expected classes in {known}, got {np.unique(y[strange])}")
-        return self._classified(labels, known, dtype)
+        return self._classified(labels, known, dtype, warm=not first)

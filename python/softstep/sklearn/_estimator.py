@@ -148,11 +148,14 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             given = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-            weights = given if weights is None else weights * given
+            with np.errstate(over="ignore"):  # which is told below
+                weights = given if weights is None else weights * given
         if weights is None:
             return None, float(X.shape[0])
         if not np.any(weights):
             raise ValueError("sample_weight, class_weight: expected a weight above 0, got none")
+        if not np.all(np.isfinite(weights)):
+            raise ValueError("sample_weight, class_weight: expected finite products, got inf")
         # Only their ratios count, which fit into any dtype near 1.
         exponent = np.frexp(weights.max())[1]
         near = np.ldexp(weights, -exponent)

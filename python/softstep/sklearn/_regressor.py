@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from sklearn.base import RegressorMixin
@@ -37,13 +38,15 @@ class Regressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         The estimator.
         """
         first = not hasattr(self, "loss_curve_")
-        return self._go_over(X, y, sample_weight, first, self._numbers)
+        return self._go_over(X, y, sample_weight, first, partial(self._encoded, warm=not first))
 
     def _encoded(self, y: Any, dtype: Any, warm: bool) -> Targets:
-        return self._numbers(y, dtype)
-
-    def _numbers(self, y: Any, dtype: Any) -> Targets:
         values = y.astype(dtype).reshape(len(y), -1)
+        if warm and values.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y: expected shape {(len(y), self.n_outputs_)}, as many numbers a row as in the "
+                f"previous call, got {y.shape}"
+            )
         return Targets(values, values.shape[1])
 
     def _loss(self, targets: Targets) -> Loss:
