@@ -91,7 +91,8 @@ def fit_epoch(
 ) -> None:
     """Go over the samples once, from the optimizer's last state."""
     optimizer, plan, _ = _prepared(settings, layers, samples, alphas, epochs=2)
-    optimizer.load_state_dict(layers.state)
+    if layers.state:
+        optimizer.load_state_dict(layers.state)
     for loss in train(layers, optimizer, samples, replace(plan, epochs=1), rng, lambda rows: None):
         layers.losses.append(_finite(loss, layers))
     layers.state = _state(optimizer)
