@@ -9,10 +9,11 @@ from torch.nn._reduction import legacy_get_string
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
 from softstep.torch import _composed
+from softstep.torch._arguments import check_tensors
 from softstep.torch._composed_softmax import below_largest
 from softstep.torch._cross_entropy_kernel import class_axis, differentiable, evaluate
 from softstep.torch._numbers import Number, Numbers, are_tensors, settled, with_temperature
-from softstep.torch._tensors import FLOATS, PLAIN, is_eager, take_operators
+from softstep.torch._tensors import FLOATS, PLAIN, TENSORS, is_eager, take_operators
 
 legacy_reduction: Any = legacy_get_string
 
@@ -111,6 +112,24 @@ def cross_entropy(
     plain = type(label_smoothing) is type(gamma) is type(temperature) is type(z_loss) is float
     if not (plain and softcap is None and denominator is None) and are_tensors(options):
         options, left = settled(options)
+    eager = (
+        is_eager()
+        and type(input) in TENSORS
+        and type(target) in TENSORS
+        and type(target_probabilities) in PLAIN
+        and type(weight) in PLAIN
+        and type(sample_weight) in PLAIN
+    )
+    if not (eager and input.is_cpu):
+        eager = False
+        check_tensors(
+            {"input": input, "target": target},
+            {
+                "target_probabilities": target_probabilities,
+                "weight": weight,
+                "sample_weight": sample_weight,
+            },
+        )
     if input.dtype not in FLOATS or input.ndim == 0:
         raise TypeError(
             f"input: expected float logits of at least one dimension, got {input.dtype} of shape "
@@ -119,16 +138,8 @@ def cross_entropy(
     recording = torch.is_grad_enabled()
     if recording:
         refuse_weights(weight, sample_weight)
-    eager = (
-        is_eager()
-        and type(input) in PLAIN
-        and type(target) in PLAIN
-        and type(target_probabilities) in PLAIN
-        and type(weight) in PLAIN
-        and type(sample_weight) in PLAIN
-    )
     divisor: Any = options.temperature if left == ["temperature"] else None
-    if (left and divisor is None) or not (input.is_cpu and eager):
+    if (left and divisor is None) or not eager:
         tensors = (input, target, target_probabilities, weight, sample_weight)
         if input.is_cpu and take_operators(*tensors):
             if divisor is not None and softcap is None and type(z_loss) is float and z_loss == 0:

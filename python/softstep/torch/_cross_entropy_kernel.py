@@ -45,11 +45,11 @@ def evaluate(
     extra = ("dtarget",) * grad_target + ("dtemperature",) * grad_temperature
     loss, gradient, *more = _core.cross_entropy(
         x,
-        view(target),
+        view(target, name="target"),
         axis,
-        None if probabilities is None else view(probabilities),
-        None if weight is None else view(weight),
-        None if sample_weight is None else view(sample_weight),
+        None if probabilities is None else view(probabilities, name="target_probabilities"),
+        None if weight is None else view(weight, name="weight"),
+        None if sample_weight is None else view(sample_weight, name="sample_weight"),
         extra or None,
         grad_logits,
         out,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from softstep.losses.options import Empty, Options, Reduction, Smoothing
+from softstep.torch._arguments import check_tensors
 from softstep.torch._cross_entropy import refuse_weights
 from softstep.torch._linear_cross_entropy_constants import Constants
 from softstep.torch._linear_cross_entropy_extra import asked_for
@@ -16,7 +17,7 @@ from softstep.torch._linear_cross_entropy_kernel import differentiable
 from softstep.torch._linear_cross_entropy_operator import takes, traced
 from softstep.torch._linear_cross_entropy_whole import whole
 from softstep.torch._numbers import Number, Numbers, are_tensors, divided, settled, with_temperature
-from softstep.torch._tensors import FLOATS, are_plain, is_eager
+from softstep.torch._tensors import FLOATS, TENSORS, are_plain, is_eager
 
 # What PyTorch's function has not, of what belongs to no batch.
 EXTENSIONS = {*Options._fields, "shift", "workspace"}
@@ -122,8 +123,25 @@ def linear_cross_entropy(
     left: list[str] = []
     if are_tensors(numbers):
         numbers, left = settled(numbers)
+    eager = (
+        is_eager()
+        and TENSORS.issuperset((type(input), type(linear_weight), type(target)))
+        and are_plain(linear_bias, target_probabilities, weight, sample_weight)
+    )
+    if not (eager and input.is_cpu):
+        eager = False
+        check_tensors(
+            {"input": input, "linear_weight": linear_weight, "target": target},
+            {
+                "linear_bias": linear_bias,
+                "target_probabilities": target_probabilities,
+                "weight": weight,
+                "sample_weight": sample_weight,
+            },
+        )
     if input.dtype not in FLOATS or linear_weight.dtype not in FLOATS:
-        raise TypeError(f"input: expected floats, got {input.dtype} and {linear_weight.dtype}")
+        name = "input" if input.dtype not in FLOATS else "linear_weight"
+        raise TypeError(f"{name}: expected floats, got {input.dtype} and {linear_weight.dtype}")
     if left == ["temperature"] and softcap is None:
         divisor, left = numbers.temperature, []
         input = divided(input, divisor)
@@ -137,7 +155,7 @@ def linear_cross_entropy(
         if results:
             raise ValueError("extra: expected none with a head for each position")
         check_heads(input, linear_weight, linear_bias, constants)
-    loss = _loss(input, linear_weight, linear_bias, constants, bool(left))
+    loss = _loss(input, linear_weight, linear_bias, constants, bool(left), eager)
     return (loss, results) if results else loss
 
 
@@ -147,6 +165,7 @@ def _loss(
     linear_bias: torch.Tensor | None,
     constants: Constants,
     numbers_require_grad: bool,
+    eager: bool,
 ) -> torch.Tensor:
     """Return the loss by chunks where they serve, else through all logits."""
     recording = torch.is_grad_enabled()
@@ -157,7 +176,7 @@ def _loss(
     soft = recording and (constants.target if masses is None else masses).requires_grad
     operands = (input, linear_weight, linear_bias)
     by_operations = numbers_require_grad or soft or not input.is_cpu
-    if by_operations or not (is_eager() and are_plain(*operands, *constants[:4])):
+    if by_operations or not eager:
         if not by_operations and takes(operands, constants):
             return traced(operands, constants, recording)
         return whole(*operands, constants)

@@ -5,17 +5,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from softstep.head.arguments import check_head, check_upstream, check_workspace
+from softstep.head.arguments import Head, check_head, check_upstream, check_workspace
 from softstep.head.chunks import ChunkLoop
 from softstep.head.targets import Targets
 from softstep.losses.extra_results import Extra
 from softstep.torch import _gradient
+from softstep.torch._arguments import renamed
 from softstep.torch._linear_cross_entropy_constants import Constants
 from softstep.torch._linear_cross_entropy_extra import of_chunks
 from softstep.torch._linear_cross_entropy_whole import whole
 from softstep.torch._tensors import is_plain, of_array, view, wide_dtype
 
 NAMES = ("hidden", "weight", "bias")
+_OF_TORCH = {
+    "hidden": "input",
+    "weight": "linear_weight",
+    "bias": "linear_bias",
+    "class_weight": "weight",
+}
 
 
 def evaluate(
@@ -25,14 +32,12 @@ def evaluate(
     upstream: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
     """Return the loss and the gradients of hidden, weight and bias that are named."""
-    hidden, weight, bias = (_array(tensor) for tensor in tensors)
-    target, masses, class_weight, sample_weight = (_array(tensor) for tensor in constants[:4])
-    head = check_head(hidden, weight, bias)
+    try:
+        head, targets = _checked(tensors, constants)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise renamed(error, _OF_TORCH) from None
+    hidden = head.hidden
     limit = check_workspace(constants.workspace)
-    targets = Targets(
-        head, target, masses, class_weight, sample_weight, constants.options, constants.shift,
-        Extra(tuple(constants.results or ())).written,
-    )  # fmt: skip
     scale = None
     if upstream is not None:
         scale = check_upstream(view(upstream), "none", targets.shape, head.dtype)
@@ -89,19 +94,29 @@ class LinearCrossEntropy(torch.autograd.Function):
         return *results, None
 
 
+def _checked(tensors: Any, constants: Constants) -> tuple[Head, Targets]:
+    head = check_head(*map(_array, tensors, NAMES))
+    target, masses, class_weight, sample_weight = map(_array, constants[:4], Constants._fields)
+    targets = Targets(
+        head, target, masses, class_weight, sample_weight, constants.options, constants.shift,
+        Extra(tuple(constants.results or ())).written,
+    )  # fmt: skip
+    return head, targets
+
+
 def _wanted(ctx: Any) -> list[str]:
     return [n for n, needed in zip(NAMES, ctx.needs_input_grad[:3], strict=True) if needed]
 
 
-def _array(tensor: torch.Tensor | None) -> Any:
+def _array(tensor: torch.Tensor | None, name: str) -> Any:
     """Return the memory; bfloat16 as ml_dtypes', or else a float32 copy."""
     if tensor is None:
         return None
     try:
         from ml_dtypes import bfloat16
     except ModuleNotFoundError:
-        return view(tensor.float() if tensor.dtype is torch.bfloat16 else tensor)
-    return view(tensor, bfloat16)
+        return view(tensor.float() if tensor.dtype is torch.bfloat16 else tensor, name=name)
+    return view(tensor, bfloat16, name)
 
 
 differentiable: Any = super(torch.autograd.Function, LinearCrossEntropy).apply

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from softstep.torch._arguments import renamed
 from softstep.torch._linear_cross_entropy import linear_cross_entropy
 from softstep.torch._numbers import Number
+
+_NAMES = {
+    "input": "hidden",
+    "linear_weight": "weight",
+    "linear_bias": "bias",
+    "target": "tokens",
+}
 
 
 def log_probs(
@@ -70,16 +78,19 @@ def log_probs(
     tensor([[ 0.2689, -0.2689],
             [ 0.0000,  0.0000]])
     """
-    losses: torch.Tensor = linear_cross_entropy(
-        hidden,
-        weight,
-        tokens,
-        linear_bias=bias,
-        reduction="none",
-        ignore_index=ignore_index,
-        temperature=temperature,
-        softcap=softcap,
-        shift=shift,
-        workspace=workspace,
-    )
+    try:
+        losses: torch.Tensor = linear_cross_entropy(
+            hidden,
+            weight,
+            tokens,
+            linear_bias=bias,
+            reduction="none",
+            ignore_index=ignore_index,
+            temperature=temperature,
+            softcap=softcap,
+            shift=shift,
+            workspace=workspace,
+        )
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise renamed(error, _NAMES) from None
     return 0 - losses  # 0, not -0, where a token is ignored

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from softstep.torch._arguments import check_tensors, integer
 from softstep.torch._composed_softmax import COMPOSED
 from softstep.torch._numbers import Number, checked, divided, value_and_tensor
 from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS
@@ -93,10 +94,14 @@ def logsumexp(
     >>> st.logsumexp(torch.zeros(2, 8), (0, 1))
     tensor(2.7726)
     """
+    if not isinstance(input, torch.Tensor):
+        check_tensors({"input": input}, {})
     if not (input.dtype.is_floating_point or input.dtype.is_complex):
         input = input.to(torch.get_default_dtype())
-    if not isinstance(dim, int):
+    if isinstance(dim, (tuple, list)):
         return _over_axes(input, tuple(dim), keepdim, temperature)
+    if not isinstance(dim, int):
+        dim = integer(dim, "dim")
     result = _map("logsumexp", input, dim, None, temperature)
     return result.unsqueeze(dim) if keepdim and input.ndim else result
 
@@ -104,8 +109,7 @@ def logsumexp(
 def _over_axes(
     x: torch.Tensor, dims: tuple[int, ...], keepdim: bool, temperature: Number
 ) -> torch.Tensor:
-    for dim in dims:
-        _check_dim(x, dim)
+    dims = tuple(_checked_dim(x, dim) for dim in dims)
     count = x.ndim
     axes = sorted({dim % max(count, 1) for dim in dims or range(count)})
     if len(axes) < len(dims):
@@ -126,11 +130,13 @@ def _map(
     dtype: torch.dtype | None,
     temperature: Number,
 ) -> torch.Tensor:
+    if not isinstance(x, torch.Tensor):
+        check_tensors({"input": x}, {})
     if dtype is not None:
         x = x.to(dtype)
     if x.dtype not in FLOATS:
         raise TypeError(f"input: expected floats, got {x.dtype} of shape {tuple(x.shape)}")
-    _check_dim(x, dim)
+    dim = _checked_dim(x, dim)
     result: torch.Tensor
     if x.ndim == 0:  # one class, as PyTorch
         result = _map(name, x.unsqueeze(0), 0, None, temperature)
@@ -156,7 +162,9 @@ def _map(
     return result if result.dtype is given else result.to(given)
 
 
-def _check_dim(x: torch.Tensor, dim: int) -> None:
+def _checked_dim(x: torch.Tensor, dim: Any) -> int:
+    number: int = dim if isinstance(dim, int) else integer(dim, "dim")
     count = max(x.ndim, 1)
-    if not -count <= dim < count:
-        raise IndexError(f"dim: expected one of {x.ndim} dimensions, got {dim}")
+    if not -count <= number < count:
+        raise IndexError(f"dim: expected one of {x.ndim} dimensions, got {number}")
+    return number

@@ -15,6 +15,7 @@ FLOATS = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16}
 HALVES = frozenset({torch.float16, torch.bfloat16})
 PLAIN = frozenset({torch.Tensor, torch.nn.Parameter, type(None)})
 """No subclasses that keep their values elsewhere."""
+TENSORS = PLAIN - {type(None)}
 
 is_compiling = torch.compiler.is_compiling
 
@@ -99,10 +100,10 @@ def all_dense(tensors: Sequence[torch.Tensor]) -> bool:
     return all(tensor.is_cpu and tensor.layout is torch.strided for tensor in tensors)
 
 
-def view(tensor: torch.Tensor, bfloat16: Any = BFLOAT16_BITS) -> Any:
+def view(tensor: torch.Tensor, bfloat16: Any = BFLOAT16_BITS, name: str = "") -> Any:
     """Return the tensor's memory as an array; in no_grad if it requires grad.
 
-    That of a copy if its values are the negative of what is in memory.
+    That of a copy if its values are the negative of what is in memory. `name` is for an error.
     """
     try:
         if tensor.dtype is torch.bfloat16:
@@ -110,12 +111,14 @@ def view(tensor: torch.Tensor, bfloat16: Any = BFLOAT16_BITS) -> Any:
         return tensor.numpy()
     except (RuntimeError, TypeError):
         if not tensor.is_cpu:
+            lead = f"{name}: " if name else ""
             raise RuntimeError(
-                f"expected all tensors on the device of input, cpu, got one on {tensor.device}"
+                f"{lead}expected all tensors on the device of input, cpu, "
+                f"got one on {tensor.device}"
             ) from None
         if not (tensor.is_neg() or tensor._is_zerotensor()):
             raise
-    return view(tensor.resolve_neg().clone(), bfloat16)
+    return view(tensor.resolve_neg().clone(), bfloat16, name)
 
 
 def of_array(array: FloatArray) -> torch.Tensor:
