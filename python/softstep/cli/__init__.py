@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from softstep.cli.arguments import Parser
 from softstep.cli.errors import CommandError, OtherRank
 from softstep.cli.process.interrupts import Interrupted, interrupts_fatal, interrupts_raised
+from softstep.cli.process.stdout import texts_escaped, writing_stdout
 
 __all__ = ["main"]
 
@@ -43,9 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"softstep.cli.{command}")
             module.add_arguments(parser)
             args = parser.parse_args(words[1:])
-        with interrupts_raised():
+        with interrupts_raised(), texts_escaped():
             status: int | None = module.run(args)
-            sys.stdout.flush()
+            with writing_stdout():
+                sys.stdout.flush()
         return status or 0
     except OtherRank as error:
         return error.status

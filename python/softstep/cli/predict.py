@@ -16,11 +16,13 @@ import softstep as ss
 from softstep.cli.classifier.weights import Weights, load_weights
 from softstep.cli.data.alignment import Aligned, Trained, align
 from softstep.cli.data.dataset import DATA_HELP, read_table
+from softstep.cli.data.header import unique
 from softstep.cli.data.labels import encode_known
 from softstep.cli.data.options import add_reading, reading_of
 from softstep.cli.data.selection import tidied
 from softstep.cli.errors import InputError
 from softstep.cli.files.staging import staging_folder, writing
+from softstep.cli.process.stdout import ESCAPED, writing_stdout
 from softstep.training.evaluation import logits_of
 from softstep.training.network import Floats
 
@@ -52,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_weights(Path(args.weights))
     _check_output(args)
     known = [feature.name for feature in model.conversion.features] if model.named else []
+    if model.named and model.label_column:
+        known.append(model.label_column)
     quiet = args.output is None
     raw = read_table(args.data, reading_of(args), known, quiet=quiet, others_as_texts=True)
     table = tidied(raw, model.conversion.missing_values)
@@ -62,10 +66,13 @@ def run(args: argparse.Namespace) -> int:
     labels = None if aligned.label is None else encode_known(table, aligned.label, model.classes)
     probabilities = _probabilities(model, model.conversion(aligned.features))
     predictions = probabilities.argmax(axis=1)
+    if args.output is None:
+        _check_encoding(model, aligned)
     rows = _Rows(model, aligned, predictions, probabilities if args.probabilities else None)
     if args.output is None:
-        rows.write(sys.stdout)
-        sys.stdout.flush()
+        with writing_stdout():
+            rows.write(sys.stdout)
+            sys.stdout.flush()
     else:
         output = Path(args.output)
         rows.save(output)
@@ -93,6 +100,22 @@ def _check_output(args: argparse.Namespace) -> None:
     if not _is_stream(output):
         with staging_folder(_target(output).parent):
             pass
+
+
+def _check_encoding(model: Weights, aligned: Aligned) -> None:
+    """Refuse texts that stdout cannot have as they are, before a line is there."""
+    encoding, errors = sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict"
+    texts = [*model.classes]
+    for column in aligned.others:
+        texts += [column.name, *column.texts().levels]
+    for text in texts:
+        try:
+            text.encode(encoding, "strict" if errors == ESCAPED else errors)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"stdout: expected texts that are in its encoding, {encoding}, got {text!a}: "
+                f"--output FILE.csv is written in UTF-8"
+            ) from error
 
 
 def _is_stream(output: Path) -> bool:
@@ -144,7 +167,8 @@ class _Rows:
         """Write a header and a line per row: its number from 0 and what is known of it."""
         writer = csv.writer(file, lineterminator="\n")
         chances = [] if self._probabilities is None else [f"p({name})" for name in self._names]
-        others = [name or "unnamed" for name, _ in self._others]
+        own = ["row", "prediction", *chances]
+        others = unique([*own, *(name or "unnamed" for name, _ in self._others)])[len(own) :]
         writer.writerow(["row", *others, "prediction", *chances])
         for row, prediction in enumerate(self._predictions):
             carried = [cells[row] for _, cells in self._others]

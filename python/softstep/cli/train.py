@@ -25,6 +25,7 @@ from softstep.cli.files.figure import require_matplotlib
 from softstep.cli.files.results import OutputFolder, output_folder
 from softstep.cli.process.interrupts import Interrupted
 from softstep.cli.process.ranks import agreed, alike, all_or_none, from_first, join, same
+from softstep.cli.process.stdout import writing_stdout
 from softstep.cli.process.threads import divide_cores, set_threads
 from softstep.distributed import Communicator
 from softstep.training.schedules import SCHEDULES
@@ -171,7 +172,8 @@ def _run(args: argparse.Namespace, comm: Communicator) -> int:
                 with restoring(Path(args.output) / CHECKPOINT):
                     trainer.restore(from_first(comm, saved))
             if output is not None:
-                output.announce(trainer)
+                with writing_stdout():
+                    output.announce(trainer)
             kept = train(trainer, output.checkpoint if output else None, args.quiet)
         if kept.finished:
             loss, confusion = trainer.outcome()

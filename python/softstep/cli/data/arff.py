@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from softstep.cli.data.dialect import (
@@ -26,7 +27,7 @@ def read_arff(source: Source, reading: Reading, quiet: bool) -> Table:
     start = source.start(HEADER_BYTES)
     whole = len(start) < HEADER_BYTES
     encoding = find_dialect(source.name, start, whole, reading)[0].encoding
-    lines = start.decode(encoding, errors="ignore").splitlines()
+    lines = codecs.getincrementaldecoder(encoding)().decode(start, whole).splitlines()
     names, above, read = [], 0, 0
     for line in lines:
         read += 1

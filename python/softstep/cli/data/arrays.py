@@ -176,7 +176,9 @@ def _column(name: str, values: NDArray[Any]) -> Column:
         return Texts.of(name, [value.decode(errors="replace") for value in values.tolist()])
     if values.dtype.kind == "U":
         return Texts.of(name, values.tolist())
-    return Numbers(name, values.astype(np.float64, copy=False))
+    # float64 would merge whole numbers beyond 2^53.
+    whole = values.dtype.kind in "iu"
+    return Numbers(name, values if whole else values.astype(np.float64, copy=False))
 
 
 def _columns(matrix: NDArray[Any]) -> tuple[Column, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from softstep.cli.data.column import measured, parsed
@@ -31,7 +32,12 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+# Also with points between thousands, which alone say nothing.
+THOUSANDS = r"[1-9]\d{0,2}(?:\.\d{3})+"
+DECIMAL_COMMA = re.compile(rf"[+-]?(?:\d*|{THOUSANDS}),\d+(?:[eE][+-]?\d+)?")
+GROUPED = re.compile(rf"[+-]?{THOUSANDS}(,\d+)?")
+# What csv can be told that a cell may be long.
+LONGEST = 2**31 - 1
 # A first line that is only for spreadsheets.
 EXCEL_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
@@ -89,8 +95,10 @@ def find_dialect(
     """Judge the ``start`` of a file, which is the ``whole`` of it or not; return its lines, too."""
     encoding = reading.encoding or _encoding(source, start)
     try:
+        # Refuses what is known to Python and is no encoding of texts, as hex.
+        io.TextIOWrapper(io.BytesIO(), encoding)
         text = codecs.getincrementaldecoder(encoding)().decode(start, whole)
-    except (UnicodeDecodeError, LookupError) as error:
+    except (UnicodeError, LookupError) as error:
         raise InputError(f"{source}: --encoding {encoding}: {error}") from error
     if "\0" in text:
         raise InputError(f"{source}: expected text, got bytes that are none")
@@ -127,17 +135,39 @@ def cut(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
         lines = [
             " ".join(line.split()) if dialect.quote not in line else line.strip() for line in lines
         ]
+    rows = rows_of(lines, dialect)
+    return [pointed(row) if dialect.decimal_comma else row for row in rows]
+
+
+def rows_of(lines: Iterable[str], dialect: Dialect) -> Iterator[list[str]]:
+    """Yield the cells of each row, without the spaces around them, however long they are."""
     reader = csv.reader(
         lines, delimiter=dialect.separator, quotechar=dialect.quote, skipinitialspace=True
     )
-    return [[pointed(cell.strip(), dialect) for cell in row] for row in reader]
+    while True:
+        # The limit is that of the whole process.
+        limit = csv.field_size_limit(LONGEST)
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        finally:
+            csv.field_size_limit(limit)
+        yield [cell.strip() for cell in row]
 
 
-def pointed(cell: str, dialect: Dialect) -> str:
-    """Return a number with its decimal comma as a point, anything else as it is."""
-    return (
-        cell.replace(",", ".") if dialect.decimal_comma and DECIMAL_COMMA.fullmatch(cell) else cell
-    )
+def pointed(cells: Sequence[str]) -> list[str]:
+    """Return numbers with decimal commas with points instead, anything else as it is.
+
+    Points alone are between thousands only where other cells have a comma, too.
+    """
+    grouped = any(match and match[1] for match in map(GROUPED.fullmatch, cells))
+    return [
+        cell.replace(".", "").replace(",", ".")
+        if DECIMAL_COMMA.fullmatch(cell) or (grouped and GROUPED.fullmatch(cell))
+        else cell
+        for cell in cells
+    ]
 
 
 def _encoding(source: str, start: bytes) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep.cli.data.column import MISSING, Column, Numbers, Texts
-from softstep.cli.data.dialect import Dialect, pointed
 from softstep.cli.data.lines import Lines, widths_differ, without_blank
 
 WORKERS = 2
+# Whole numbers beyond it are not all in float64.
+EXACT = 2.0**53
 
 
 class NotAsExpected(Exception):
@@ -23,7 +24,7 @@ class NotAsExpected(Exception):
 
 
 class NotNumbers(Exception):
-    """Columns, by position, that were taken for numbers and have texts."""
+    """Columns, by position, that were taken for numbers and have texts, or too many digits."""
 
     def __init__(self, positions: Sequence[int]) -> None:
         super().__init__(positions)
@@ -62,13 +63,27 @@ def _read(
         for position, pieces in cells.items():
             pieces.append(columns[position])
     read: dict[int, Column] = {
-        position: _texts(polars, names[position], pieces, lines.dialect)
+        position: _texts(polars, names[position], pieces)
         for position, pieces in cells.items()
         if pieces
     }
+    rounded = [
+        position
+        for position, values in zip(numbers, store.columns(), strict=True)
+        if _rounded(values)
+    ]
+    if rounded:
+        raise NotNumbers(rounded)
     for position, values in zip(numbers, store.columns(), strict=True):
         read[position] = Numbers(names[position], values)
     return [read[position] for position in range(len(names))] if store.rows else []
+
+
+def _rounded(values: NDArray[np.float64]) -> bool:
+    """Return whether these are whole numbers of which some may have been rounded."""
+    if not len(values) or max(np.fmax.reduce(values), -np.fmin.reduce(values)) < EXACT:
+        return False
+    return bool(((values == np.trunc(values)) | np.isnan(values)).all())
 
 
 class _Store:
@@ -198,8 +213,8 @@ class _Parser:
         return found
 
 
-def _texts(polars: Any, name: str, pieces: list[Any], dialect: Dialect) -> Texts:
+def _texts(polars: Any, name: str, pieces: list[Any]) -> Texts:
     cells = polars.concat(pieces).fill_null("")
     levels = cells.unique(maintain_order=True)
     codes = cells.cast(polars.Enum(levels)).to_physical().to_numpy().astype(np.int32)
-    return Texts(name, codes, tuple(pointed(level, dialect) for level in levels.to_list()))
+    return Texts(name, codes, tuple(levels.to_list()))

@@ -38,8 +38,8 @@ class Label:
 
     @property
     def advice(self) -> str:
-        """What to do if it is the wrong one."""
-        return OPTION if self.how and self.how != GIVEN else ""
+        """What to do if it is the wrong one, after a message; or nothing."""
+        return f"; {OPTION}" if self.how and self.how != GIVEN else ""
 
 
 def find_label(table: Table, wanted: str | None) -> Label | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def encode(table: Table, label: Label) -> tuple[Indices, list[str]]:
     if len(classes) < 2:
         raise InputError(
             f"{table.source}: label {label}: expected two classes or more, got only "
-            f"{classes[0]!r}; {label.advice}"
+            f"{classes[0]!r}{label.advice}"
         )
     return rank[named.codes], classes
 
@@ -74,7 +75,7 @@ def refuse_rare(table: Table, label: Label, labels: Indices, classes: Sequence[s
     raise InputError(
         f"{table.place(row)}: label {label}: expected two rows or more of every class (one to "
         f"train, one to test), class {classes[few[0]]!r} has one{others}: --rare-classes drop "
-        f"leaves them out{'; ' + label.advice if label.advice else ''}"
+        f"leaves them out{label.advice}"
     )
 
 
@@ -104,7 +105,9 @@ def _class_name(text: str) -> str:
     number = parsed(text)
     if number is None or not np.isfinite(number):
         return text
-    return str(int(text)) if _whole(text) else number_text(number)
+    # In float64 whole numbers beyond 2^53 would be one class.
+    exact = Decimal(text)
+    return str(int(exact)) if int(exact) == exact else number_text(number)
 
 
 def _key(names: Sequence[str]) -> Any:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from softstep.cli.data.dialect import SPACES, Dialect, is_comment, pointed
+from softstep.cli.data.dialect import SPACES, Dialect, is_comment, rows_of
 from softstep.cli.data.source import Source
 from softstep.cli.errors import InputError
 
@@ -45,7 +45,9 @@ class Lines:
     def _tidied(self, chunk: bytes) -> bytes:
         dialect = self.dialect
         if dialect.comment:
-            chunk = re.sub(rb"(?m)^[ \t]*" + dialect.comment.encode() + rb"[^\n]*\n?", b"", chunk)
+            chunk = re.sub(
+                rb"(?m)^[ \t]*" + re.escape(dialect.comment.encode()) + rb"[^\n]*\n?", b"", chunk
+            )
         if dialect.separator == SPACES:
             chunk = re.sub(rb"[ \t\r]+\n|\n[ \t]+", b"\n", re.sub(rb"[ \t]+", b" ", chunk))
             chunk = chunk.strip(b" ")
@@ -87,12 +89,9 @@ class Lines:
                 if line.strip() and not is_comment(line, dialect.comment):
                     yield " ".join(line.split()) + "\n" if spaces else line
 
-        reader = csv.reader(
-            lines(), delimiter=dialect.separator, quotechar=dialect.quote, skipinitialspace=True
-        )
         try:
-            for row in reader:
-                yield numbers[0], [pointed(cell.strip(), dialect) for cell in row]
+            for row in rows_of(lines(), dialect):
+                yield numbers[0], row
         except csv.Error as error:
             raise InputError(
                 f"{self.source.name}, line {numbers[0]}: cannot be read: {error}"

@@ -49,7 +49,7 @@ def load(
         f"label: {label}, {len(classes)} classes: {some(classes)}",
         *([f"columns: {changes}"] if changes else []),
     ]
-    warnings = [f"label: {label}; {label.advice}"] if label.guessed else []
+    warnings = [f"label: {label}{label.advice}"] if label.guessed else []
     return Data(
         table.source,
         problem,

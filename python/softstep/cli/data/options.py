@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from softstep.cli.data.column import MISSING
-from softstep.cli.data.dialect import Reading
+from softstep.cli.data.dialect import BY_NAME, Reading
 from softstep.cli.data.selection import Choices
+from softstep.cli.errors import InputError
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +69,9 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
 
 def reading_of(args: argparse.Namespace) -> Reading:
     """Return what the user said about the file."""
+    sign = args.separator
+    if sign is not None and sign.lower() not in BY_NAME and (len(sign) != 1 or sign in '"\r\n'):
+        raise InputError(f"--separator: expected a sign, tab or spaces, got {sign!r}")
     return Reading(args.separator, args.header, args.encoding, args.comment)
 
 

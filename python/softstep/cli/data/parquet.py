@@ -54,8 +54,17 @@ def _column(polars: Any, source: Source, frame: Any, name: str) -> Column:
             f"{source.name}, column {name}: expected numbers or text, got {series.dtype}"
         )
     if series.dtype.is_numeric():
-        return Numbers(name, series.cast(polars.Float64).to_numpy())
+        if series.dtype in (polars.Int64, polars.UInt64) and not series.null_count():
+            return Numbers(name, series.to_numpy())
+        numbers = series.cast(polars.Float64)
+        if series.dtype.is_float() or _same(series, numbers):
+            return Numbers(name, numbers.to_numpy())
     cells = series.cast(polars.String)
     levels = cells.drop_nulls().unique(maintain_order=True)
     codes = cells.cast(polars.Enum(levels)).to_physical().cast(polars.Int32).fill_null(-1)
     return Texts(name, codes.to_numpy(), tuple(levels.to_list()))
+
+
+def _same(series: Any, numbers: Any) -> bool:
+    """Return whether float64 has rounded no number, as it does beyond 2^53."""
+    return bool((numbers.cast(series.dtype, strict=False).eq_missing(series)).all())

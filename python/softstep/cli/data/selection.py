@@ -79,7 +79,7 @@ def select(table: Table, choices: Choices) -> Selection:
             f"another sign, --separator says at which"
         )
     if label.name in dropped:
-        raise InputError(f"--drop: {label.name} is the label column; {label.advice}")
+        raise InputError(f"--drop: {label.name} is the label column{label.advice}")
     left_out = dropped | _index_columns(table, label, kept, changes)
     features = table.without({label.name, *left_out})
     features, label = _labelled(features, label, changes)
@@ -159,9 +159,7 @@ def _labelled(table: Table, label: Label, changes: Changes) -> tuple[Table, Labe
     """Leave out the rows without a label."""
     without = label.column.missing()
     if without.all():
-        raise InputError(
-            f"{table.source}: label {label}: expected labels, got none; {label.advice}"
-        )
+        raise InputError(f"{table.source}: label {label}: expected labels, got none{label.advice}")
     if not without.any():
         return table, label
     kept = np.flatnonzero(~without)
@@ -204,5 +202,5 @@ def refuse_odd(table: Table, column: Texts, advice: str) -> None:
     raise InputError(
         f"{table.place(row)}, column {column.name}: expected a number, as in nearly all of its "
         f"rows, got {text!r}: --missing-values {text} takes it for a missing one, --drop "
-        f"{column.name} leaves the column out{'; ' + advice if advice else ''}"
+        f"{column.name} leaves the column out{advice}"
     )

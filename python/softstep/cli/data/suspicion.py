@@ -25,9 +25,10 @@ def counts(column: Column) -> bool:
     values = column.values
     if not np.isfinite(values).all() or (values[:FEW] != np.round(values[:FEW])).any():
         return False
-    if (np.diff(values) == 1).all():
-        return True
-    narrow = values.max() - values.min() < 1.1 * len(values)
+    with np.errstate(over="ignore"):
+        if (np.diff(values) == 1).all():
+            return True
+        narrow = values.max() - values.min() < 1.1 * len(values)
     return len(values) >= SHUFFLED and narrow and len(np.unique(values)) == len(values)
 
 

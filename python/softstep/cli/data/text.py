@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from softstep.cli.data.column import MISSING, Column, parsed
+from softstep.cli.data.column import MISSING, Column, Numbers, parsed
 from softstep.cli.data.dialect import (
     SAMPLE_BYTES,
     Dialect,
@@ -15,6 +15,7 @@ from softstep.cli.data.dialect import (
     cut,
     find_dialect,
     is_comment,
+    pointed,
     western,
 )
 from softstep.cli.data.fast import NotAsExpected, read_fast
@@ -47,14 +48,15 @@ def read_text(
     ]
     try:
         return read_rows(source, dialect, header, table[header.lines :], quiet, others)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         if reading.encoding is None and dialect.encoding.startswith("utf-8"):
             with source.open() as file:
                 encoding = western(file.read())
             return read_text(
                 source, replace(reading, encoding=encoding), known, quiet, others_as_texts
             )
-        raise InputError(f"{source.name}: expected {dialect.encoding} text: {error}") from error
+        said = f"--encoding {dialect.encoding}" if reading.encoding else "expected text"
+        raise InputError(f"{source.name}: {said}: {error}") from error
 
 
 def read_rows(
@@ -75,6 +77,13 @@ def read_rows(
     columns, more = _columns(lines, header, {*texts, *_texts(sample, dialect, header)}, quiet)
     if not columns or not len(columns[0]):
         raise InputError(f"{source.name}: expected rows below the header, got none")
+    if dialect.decimal_comma:
+        columns = [
+            column
+            if position in texts or isinstance(column, Numbers)
+            else column.recoded(pointed(column.levels))
+            for position, column in enumerate(columns)
+        ]
     notes = [*dialect.described(), *header.notes, *more]
     return Table(source.name, tuple(columns), header.named, tuple(notes), locate=lines.place)
 
@@ -87,7 +96,8 @@ def _columns(
     except ImportError:
         note = 'read by Python, slowly: pip install "softstep[demo]" brings polars'
         return read_slow(lines, header.names), [note]
-    if lines.dialect.decimal_comma and lines.dialect.separator == ",":
+    dialect = lines.dialect
+    if (dialect.decimal_comma and dialect.separator == ",") or not dialect.separator.isascii():
         # Which polars refuses.
         return read_slow(lines, header.names), []
     with open_bytes(f"reading {lines.source.name}", lines.source.size(), quiet) as progress:
