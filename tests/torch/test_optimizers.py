@@ -211,3 +211,17 @@ def test_decoupled_decay_and_refusals() -> None:
     st.SGD(table.parameters(), 0.5).step()  # PyTorch's own step
     with pytest.raises(RuntimeError, match="need dense CPU tensors"):
         st.SGD(table.parameters(), 0.5, max_norm=1.0).step()
+
+
+def test_inference_tensors_change_in_inference_mode_alone() -> None:
+    """As PyTorch's."""
+    for kind in (st.SGD, st.AdamW, torch.optim.SGD):
+        with torch.inference_mode():
+            w = torch.ones(3)
+            w.grad = torch.ones(3)
+        with pytest.raises(RuntimeError, match="inference tensor"):
+            kind([w], 0.1).step()
+        with torch.inference_mode():
+            w.fill_(1.0)
+            kind([w], 0.1).step()
+        assert (w < 1).all()

@@ -103,6 +103,14 @@ class NativeStep(torch.optim.Optimizer):
             plain = FLOATS.issuperset(layout.dtypes) and all_dense(memory)
             if not plain or any(map(torch.Tensor.is_neg, memory)):
                 return False
+            if (
+                any(map(torch.Tensor.is_inference, memory))
+                and not torch.is_inference_mode_enabled()
+            ):
+                raise RuntimeError(
+                    "params: expected no inference tensors, which only a step in inference mode "
+                    "may change; pass a clone()"
+                )
             plan = Plan(self._rule, given, memory, layout, self.extensions.master)
         views = plan.views(grads)
         if views is None:
