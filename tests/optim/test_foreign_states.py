@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import softstep as ss
-from tests.optim.test_state import OPTIONS
+
+OPTIONS: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.9}, "AdamW": {"betas": (0.8, 0.99)}}
 
 
 @pytest.mark.parametrize("rule", OPTIONS)
