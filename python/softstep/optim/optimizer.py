@@ -222,7 +222,8 @@ class Optimizer:
         Raises
         ------
         KeyError, TypeError, ValueError
-            For a state that belongs to other parameters. Nothing has changed then.
+            For what is no state, and a state of other parameters or of the other rule. Nothing has
+            changed then.
         """
         ledger = self.ledger
         loaded = ledger.loaded(state)
