@@ -30,7 +30,7 @@ STOREYS = (
     {"head"},
     {"losses", "optim"},
     {"_foreign", "_runtime", "_threadpoolctl"},
-    {"_typing", "_version"},
+    {"_integers", "_typing", "_version"},
     {"_core"},
 )
 # The same of the folders of C++. `bindings` and `jax` are two ways in, `_core` registers both.

@@ -279,6 +279,7 @@ void register_optimizer(py::module_& m) {
       interned_names<kStepArguments>({"plan", "grads", "groups", "kept", "step", "lr", "max_norm",
                                       "skip_nonfinite", "grad_scale", "zero_grads", "seed"});
   define(m, "optimizer_step", &step_fastcall, "A step, or None where the plan lacks states.");
+  m.def("flag", &as_flag, py::arg("value"), py::arg("name"));
   m.def("number", &as_number, py::arg("value"), py::arg("name"));
   m.def("above_zero", &as_above_zero, py::arg("value"), py::arg("name"),
         py::arg("infinite") = false);

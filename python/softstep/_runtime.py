@@ -6,11 +6,11 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import index
 
 import numpy as np
 
 import softstep._core as _core
+from softstep._integers import integer
 from softstep._version import __version__
 
 
@@ -65,10 +65,7 @@ def set_num_threads(n: int | None) -> None:
     if n is None:
         _core.set_num_threads(0)
         return
-    try:
-        number = index(n)
-    except TypeError:
-        raise TypeError(f"n: expected an integer or None, got {type(n).__name__}") from None
+    number = integer(n, "n")
     if number < 1:
         raise ValueError(f"n: expected a number of threads of at least 1 or None, got {number}")
     _core.set_num_threads(min(number, 2**31 - 1))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import softstep._core as _core
+from softstep._integers import integer
 from softstep.jax._ffi import Array, Axis
 
 
@@ -59,7 +59,7 @@ def as_float(x: Any, name: str) -> Array:
 def normalised(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the axes, each in [0, ndim)."""
     axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    numbers = tuple(_integer(one) for one in axes)
+    numbers = tuple(integer(one, "axis") for one in axes)
     for one in numbers:
         if not -ndim <= one < ndim:
             raise ValueError(f"axis: expected dimensions of an array with {ndim}, got {one}")
@@ -67,13 +67,6 @@ def normalised(axis: Axis, ndim: int) -> tuple[int, ...]:
     if len(set(positive)) != len(positive):
         raise ValueError(f"axis: expected every dimension once, got {axis}")
     return positive
-
-
-def _integer(axis: Any) -> int:
-    try:
-        return index(axis)
-    except TypeError:
-        raise TypeError(f"axis: expected an integer, got {type(axis).__name__}") from None
 
 
 def one_axis(array: Array, axes: tuple[int, ...]) -> tuple[Array, int]:

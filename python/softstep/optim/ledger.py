@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
-from operator import index
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 import softstep._core as _core
+from softstep._integers import integer
 from softstep._typing import FloatArray
 from softstep.optim import state as saved
 from softstep.optim.options import Precision
@@ -64,7 +64,7 @@ class Ledger:
         self.group_of = [i for i, group in enumerate(self.groups) for _ in group["params"]]
         self.counts: NDArray[np.int64] = np.zeros(len(self.params), np.int64)
         self.held = [0] * len(self.groups)
-        self.steps, self.seed = 0, _seed(seed)
+        self.steps, self.seed = 0, integer(seed, "seed") % 2**64
         precision.check()
         _core.check_parameters(self.params, precision.bfloat16_bits)
         states = self.numbers().states
@@ -140,13 +140,6 @@ class Ledger:
         self.hold(loaded.held)
         self.counts[:] = loaded.counts
         self.steps, self.seed = loaded.steps, loaded.seed
-
-
-def _seed(seed: int) -> int:
-    try:
-        return index(seed) % 2**64
-    except TypeError:
-        raise TypeError(f"seed: expected an integer, got {type(seed).__name__}") from None
 
 
 def _groups(params: Params, defaults: Group) -> list[Group]:

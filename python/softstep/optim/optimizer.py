@@ -13,7 +13,7 @@ from softstep._typing import FloatArray
 from softstep.optim import state as saved
 from softstep.optim.alone import alone, enter
 from softstep.optim.ledger import Group, Ledger, Params
-from softstep.optim.options import Precision, Schedule, flag, norm_limit
+from softstep.optim.options import Precision, Schedule, norm_limit
 from softstep.optim.rules import Rule
 
 
@@ -74,12 +74,12 @@ class Optimizer:
         bfloat16_bits: bool,
     ) -> None:
         ways = (
-            flag("master", master),
-            flag("stochastic_rounding", stochastic_rounding),
+            _core.flag(master, "master"),
+            _core.flag(stochastic_rounding, "stochastic_rounding"),
             bool(bfloat16_bits),
         )
         self.ledger = Ledger(self._RULE, params, defaults, Precision(state_dtype, *ways), seed)
-        self.skip_nonfinite = flag("skip_nonfinite", skip_nonfinite)
+        self.skip_nonfinite = _core.flag(skip_nonfinite, "skip_nonfinite")
         self.max_norm = max_norm
         norm_limit(max_norm)
         count = len(self.ledger.params)
@@ -91,7 +91,7 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse an option of the groups, which would not be looked at here."""
         ledger = self.__dict__.get("ledger")
-        if name != "lr" and ledger is not None and name in ledger.groups[0]:
+        if name not in ("lr", "params") and ledger is not None and name in ledger.groups[0]:
             raise AttributeError(f"{name}: an option of the groups: set param_groups[i][{name!r}]")
         super().__setattr__(name, value)
 

@@ -24,13 +24,6 @@ def not_negative(name: str, value: float) -> float:
     return number
 
 
-def flag(name: str, value: bool) -> bool:
-    """Return the True or False that an argument must be; of a text nearly all are true."""
-    if value is None or isinstance(value, (str, bytes)):
-        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
-    return bool(value)
-
-
 def norm_limit(max_norm: float | None) -> float | None:
     """Return the number that the norm is clipped to, if any."""
     return None if max_norm is None else _core.above_zero(max_norm, "max_norm", infinite=True)

@@ -66,12 +66,11 @@ def check_rule(rule: Rule, flat: Mapping[str, Any]) -> None:
             f"state: expected param_groups, as state_dict has them, got {short([*flat])}"
         )
     for other in RULES:
-        option = f"param_groups.0.{other.option}"
-        names = [key for key in flat if key.startswith("state.") and key.endswith(other.states)]
-        if other is not rule and (option in flat or names):
-            found = names[0] if names else option
+        marks = (f"param_groups.0.{other.option}", *(f".{name}" for name in other.states))
+        foreign = [key for key in flat if key.endswith(marks)]
+        if other is not rule and foreign:
             raise ValueError(
-                f"state[{found!r}]: expected a state of {rule.name}, got {other.name}'s"
+                f"state[{foreign[0]!r}]: expected a state of {rule.name}, got {other.name}'s"
             )
 
 

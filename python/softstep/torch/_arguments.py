@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from operator import index
 from typing import Any
 
 import torch
@@ -22,14 +21,6 @@ def check_tensors(required: dict[str, Any], optional: dict[str, Any]) -> None:
                 f"{name}: expected all tensors on the device of {next(iter(required))}, {device}, "
                 f"got one on {value.device}"
             )
-
-
-def integer(value: Any, name: str) -> int:
-    """Return what is an integer of any kind."""
-    try:
-        return index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
 
 
 def renamed(error: Exception, names: Mapping[str, str]) -> Exception:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from softstep.torch._arguments import check_tensors, integer
+from softstep._integers import integer
+from softstep.torch._arguments import check_tensors
 from softstep.torch._composed_softmax import COMPOSED
 from softstep.torch._numbers import Number, checked, divided, value_and_tensor
 from softstep.torch._softmax_kernel import DIFFERENTIABLE, KERNELS
